@@ -1,0 +1,159 @@
+"""`reclm data import` and `reclm data describe`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .output import finish
+
+_IMPORT_EXAMPLES = """\
+examples:
+  reclm data import ratings.csv --items movies.csv --user-column userId --item-column movieId --time-column timestamp
+  reclm data import org/interactions --items org/items --title-column name --text-column plot --text-column cast
+  reclm data import 100K --format movietweetings --name movietweetings-100k
+
+SOURCE and --items are .csv, .tsv, .csv.gz or .parquet files, or data sets of the Hub, org/name[:config[:split]][@revision].
+Ids are read as text. Times without a zone are taken as UTC unless --timezone says otherwise.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `data` with its subcommands."""
+    parser = subparsers.add_parser("data", help="import your own data, or describe a data set")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _add_import(actions)
+    _add_describe(actions)
+
+
+def _add_import(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser(
+        "import",
+        help="turn CSV, Parquet or a Hub data set into items and interactions",
+        epilog=_IMPORT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", metavar="SOURCE", help="the interactions (or a folder, for --format movietweetings)")
+    parser.add_argument("--format", choices=("columns", "movietweetings"), default="columns")
+    parser.add_argument("--items", metavar="SOURCE", help="the items; without it their columns stand in SOURCE")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/NAME/data")
+    parser.add_argument("--name", help="what reports call the data set; default: the name of SOURCE")
+    columns = parser.add_argument_group("columns", "where none is named, the standard name is used if it is there")
+    columns.add_argument("--user-column", metavar="COLUMN", default="user_id")
+    columns.add_argument("--item-column", metavar="COLUMN", default="item_id")
+    columns.add_argument("--time-column", metavar="COLUMN", help="standard: timestamp")
+    columns.add_argument("--rating-column", metavar="COLUMN", help="standard: rating; used by --min-rating only")
+    columns.add_argument("--item-id-column", metavar="COLUMN", help="id column of --items; default: as --item-column")
+    columns.add_argument("--title-column", metavar="COLUMN", help="standard: title")
+    columns.add_argument(
+        "--text-column",
+        metavar="COLUMN",
+        action="append",
+        default=[],
+        help="standard: text; several are joined by '. '",
+    )
+    columns.add_argument("--categories-column", metavar="COLUMN", help="standard: categories")
+    columns.add_argument("--created-column", metavar="COLUMN", help="standard: created_at")
+    reading = parser.add_argument_group("reading")
+    reading.add_argument("--categories-separator", metavar="TEXT", default="|")
+    reading.add_argument("--encoding", default="utf-8", help="of CSV files")
+    reading.add_argument("--delimiter", help="of CSV files; default: a comma, a tab for .tsv")
+    reading.add_argument("--timezone", metavar="ZONE", help="of times that name none, such as Europe/Brussels")
+    reading.add_argument("--time-format", metavar="FORMAT", help="strptime format of times that are not ISO 8601")
+    rules = parser.add_argument_group("rules")
+    rules.add_argument("--drop-unknown-items", action="store_true", help="leave out interactions with unknown items")
+    rules.add_argument("--min-rating", type=float, help="leave out lower ratings; default: every rating counts")
+    parser.set_defaults(run=run_import)
+
+
+def _add_describe(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from ..data.bundled import DEFAULT
+
+    parser = actions.add_parser("describe", help="counts, quantiles, cold share, and whether the texts carry signal")
+    parser.add_argument(
+        "source", metavar="SOURCE", nargs="?", default=DEFAULT, help=f"a folder or a bundled name (default: {DEFAULT})"
+    )
+    parser.add_argument("--no-text-signal", action="store_true", help="leave out the diagnostic that encodes all texts")
+    parser.add_argument("--encoder", metavar="MODEL", help="text encoder of the diagnostic; default: all-MiniLM-L6-v2")
+    parser.add_argument("--permutations", type=int, default=50, help="of the diagnostic, 20 to 200")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(run=run_describe)
+
+
+def run_import(args: argparse.Namespace) -> int:
+    """Read, check, write the folder, say what was found."""
+    from ..data.folder import write_dataset
+
+    name = args.name or _default_name(args.source)
+    output = args.output or Path("runs") / name / "data"
+    if args.format == "movietweetings":
+        data, notes = _import_movietweetings(args, name)
+    else:
+        data, notes = _import_columns(args, name)
+    info = write_dataset(data, output, {"source": Path(args.source).name, "notes": notes})
+    counts = info["counts"]
+    lines = [
+        f"{name}: {counts['users']:,} users, {counts['items']:,} items, {counts['interactions']:,} interactions",
+        *(f"  {note}" for note in notes),
+        f"written to {output}",
+    ]
+    return finish(args, lines, {**info, "output": str(output)}, f"reclm data describe {output}")
+
+
+def run_describe(args: argparse.Namespace) -> int:
+    """Load, cut, encode, describe."""
+    from ..data.describe import describe
+    from ..data.load import load_splits
+
+    splits = load_splits(args.source)
+    vectors = None
+    if not args.no_text_signal:
+        from ..recommender.text_encoder import TextEncoder
+
+        encoder = TextEncoder(args.encoder) if args.encoder else TextEncoder()
+        vectors = encoder.encode(splits.data.items["text"].tolist())
+    description = describe(splits, vectors, permutations=args.permutations, seed=args.seed)
+    return finish(args, description.lines(), description.to_dict(), f"reclm profiles build {args.source}")
+
+
+def _import_movietweetings(args: argparse.Namespace, name: str):  # type: ignore[no-untyped-def]
+    from ..data.importers.movietweetings import read_movietweetings
+    from ..data.interactions import Interactions
+
+    data = Interactions.from_tables(*read_movietweetings(args.source), name, args.min_rating)
+    return data, []
+
+
+def _import_columns(args: argparse.Namespace, name: str):  # type: ignore[no-untyped-def]
+    from ..data.importers.columns import ColumnMapping, import_tables
+
+    mapping = ColumnMapping(
+        user=args.user_column,
+        item=args.item_column,
+        time=args.time_column,
+        rating=args.rating_column,
+        item_key=args.item_id_column,
+        title=args.title_column,
+        text=tuple(args.text_column),
+        categories=args.categories_column,
+        created_at=args.created_column,
+        category_separator=args.categories_separator,
+        encoding=args.encoding,
+        delimiter=args.delimiter,
+        timezone=args.timezone,
+        time_format=args.time_format,
+    )
+    imported = import_tables(
+        args.source,
+        args.items,
+        mapping,
+        name,
+        drop_unknown_items=args.drop_unknown_items,
+        min_rating=args.min_rating,
+    )
+    return imported.data, imported.notes
+
+
+def _default_name(source: str) -> str:
+    tail = source.removeprefix("hub://").split("@")[0].split(":")[0].rstrip("/")
+    return Path(tail).name.split(".")[0] or "data"

@@ -1,0 +1,1 @@
+"""Tables in, arrays out: validation, id space, temporal splits, shared features. Imports nothing else of ours."""

@@ -1,0 +1,75 @@
+"""The data sets that ship with the package, each a folder of `bundled_tables/` with its licence beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .folder import file_sha256, read_dataset, read_info
+from .tables import TableError, read_parquet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .interactions import Interactions
+    from .splits import Splits
+
+DEFAULT = "movietweetings-100k-u10"
+_TABLES = Path(__file__).parent / "bundled_tables"
+
+
+def bundled_names() -> list[str]:
+    """The names that `load_bundled` knows."""
+    return sorted(path.parent.name for path in _TABLES.glob("*/dataset.json"))
+
+
+def bundled_folder(name: str = DEFAULT) -> Path:
+    """The folder of a bundled data set.
+
+    Raises:
+        ValueError: no such data set.
+    """
+    if name not in bundled_names():
+        raise ValueError(f"There is no bundled data set {name!r}: choose one of {', '.join(bundled_names())}.")
+    return _TABLES / name
+
+
+def bundled_info(name: str = DEFAULT) -> dict[str, Any]:
+    """What `dataset.json` says: licence, attribution, citation, source, cut, rules, counts, SHA-256 of the tables."""
+    return read_info(bundled_folder(name))
+
+
+def load_bundled(name: str = DEFAULT) -> Interactions:
+    """All interactions of a bundled data set.
+
+    Raises:
+        ValueError: no such data set.
+        TableError: a file is not the one that was shipped.
+    """
+    folder = bundled_folder(name)
+    for file, expected in bundled_info(name)["sha256"].items():
+        if file_sha256(folder / file) != expected:
+            raise TableError(f"{folder / file}: is not the file that was shipped. Install the package again.")
+    return read_dataset(folder)[0]
+
+
+def bundled_splits(name: str = DEFAULT) -> Splits:
+    """The data set cut where `dataset.json` says; the validation split lies inside the time before that cut."""
+    from .splits import temporal_split
+
+    return temporal_split(load_bundled(name), cut=bundled_info(name)["test_cut"])
+
+
+def bundled_profiles(name: str = DEFAULT, which: str = "test") -> pd.DataFrame:
+    """The user profiles written from what was known before one of the two cuts; columns as in `PROFILE_COLUMNS`.
+
+    Args:
+        which: `validation` while choosing settings, `test` for the refit: the second holds what the first must not know.
+
+    Raises:
+        ValueError: an unknown data set or cut.
+        TableError: the table is absent or broken.
+    """
+    if which not in ("validation", "test"):
+        raise ValueError(f"which={which!r}: profiles exist as of the cuts 'validation' and 'test'.")
+    return read_parquet(bundled_folder(name) / f"user_profiles-{which}.parquet")

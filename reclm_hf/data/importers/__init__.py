@@ -1,0 +1,1 @@
+"""Raw files of other people in, validated tables out."""

@@ -1,0 +1,55 @@
+"""One way in for every command: a bundled name or a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .bundled import bundled_info, bundled_names, load_bundled
+from .folder import INTERACTIONS_FILE, ITEMS_FILE, read_dataset
+from .tables import TableError
+
+if TYPE_CHECKING:
+    from .interactions import Interactions
+    from .splits import Splits
+
+
+def load_interactions(source: str) -> Interactions:
+    """Load a data set.
+
+    Args:
+        source: the name of a bundled data set, or a folder with `items.parquet` and `interactions.parquet`.
+
+    Raises:
+        TableError: there is neither, or a table is broken or invalid.
+    """
+    return _load(source)[0]
+
+
+def load_splits(source: str) -> Splits:
+    """Load a data set and cut it: at the cut that its `dataset.json` names, else at the 80 % quantile of time.
+
+    Data without timestamps are cut by `item_split`: a seeded hash holds out 20 % of the items.
+
+    Raises:
+        TableError: as `load_interactions`; also a cut that leaves a side empty.
+    """
+    from .splits import item_split, temporal_split
+
+    data, cut = _load(source)
+    if data.timestamp is None:
+        return item_split(data)
+    return temporal_split(data, cut=cut)
+
+
+def _load(source: str) -> tuple[Interactions, int | None]:
+    if source in bundled_names():
+        return load_bundled(source), bundled_info(source)["test_cut"]
+    folder = Path(source)
+    if not folder.is_dir():
+        raise TableError(
+            f"{source}: neither a bundled data set ({', '.join(bundled_names())}) nor a folder with {ITEMS_FILE} and "
+            f"{INTERACTIONS_FILE}. `reclm data import` makes such a folder from CSV, Parquet or the Hub."
+        )
+    data, info = read_dataset(folder)
+    return data, info.get("test_cut")

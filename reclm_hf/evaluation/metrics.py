@@ -1,0 +1,120 @@
+"""All-rank metrics from the rank of every target (design, evaluation protocol). numpy only.
+
+A metric of a user is written as a sum over the user's targets. The same contributions, added up by user, give the
+metric, and, added up by item, the item-clustered bootstrap: the two cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# Rank of a target that the model scored -inf: it is never recommended, so it is no hit at any k.
+UNRANKED = int(np.iinfo(np.int32).max)
+_PER_K = ("recall", "ndcg", "hit_rate")
+
+Pairs = tuple[np.ndarray, np.ndarray]
+
+
+def metric_names(ks: Sequence[int]) -> list[str]:
+    """`recall@k`, `ndcg@k` and `hit_rate@k` for each k, then `mrr`.
+
+    Raises:
+        ValueError: a k below 1, a k twice, or none at all.
+    """
+    if not ks or min(ks) < 1 or len(set(ks)) != len(ks):
+        raise ValueError(f"ks={tuple(ks)}: give different cut-offs of at least 1, for example (20, 40).")
+    return [f"{name}@{k}" for k in ks for name in _PER_K] + ["mrr"]
+
+
+def target_ranks(scores: np.ndarray, seen: Pairs, targets: Pairs, tie_rank: np.ndarray, model: str) -> np.ndarray:
+    """Rank of every target by counting the unseen candidates above it: int32 [m], 0 is the best.
+
+    No list is sorted: a user has few targets, and counting reads each score once for each of them.
+
+    Args:
+        scores: [B, C] float32, users x candidates; left as it is.
+        seen: (rows, columns), the pairs of `scores` that are masked because the user knows the item.
+        targets: (rows, columns) [m], the pairs to rank; none of them may be seen.
+        tie_rank: [C] int, a permutation of places; among equal scores the smaller one comes first.
+        model: what errors call the model.
+
+    Raises:
+        ValueError: NaN or +inf among the scores, or a target among the seen pairs.
+    """
+    # NaN and +inf both survive a maximum, so one cheap pass finds the rare bad block.
+    if scores.size and not scores.max() < np.inf:
+        bad = "NaN" if np.isnan(scores).any() else "+inf"
+        raise ValueError(
+            f"{model}: the scores contain {bad}, so they cannot be ranked. Check its weights and features; "
+            "-inf is the score of an item that must not be recommended."
+        )
+    # With the columns in tie order, "an earlier column of the same score is above" is the whole tie rule.
+    order = np.argsort(tie_rank, kind="stable")
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    ordered = np.take(scores, order, axis=1)
+    # A comparison with NaN is false, so masked items are never counted, not even against a target of -inf.
+    ordered[seen[0], place[seen[1]]] = np.nan
+    ranks = np.empty(len(targets[0]), dtype=np.int32)
+    for number, (row, column) in enumerate(zip(targets[0].tolist(), place[targets[1]].tolist(), strict=True)):
+        line = ordered[row]
+        score = line[column]
+        if score == -np.inf:
+            ranks[number] = UNRANKED
+        elif score != score:
+            raise ValueError("A target is also in its user's history: leave known pairs out of the targets.")
+        else:
+            above = np.count_nonzero(line[:column] >= score) + np.count_nonzero(line[column + 1 :] > score)
+            ranks[number] = above
+    return ranks
+
+
+def contributions(metric: str, rank: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
+    """What each target adds to its user's metric, float64 [m]; the sum over a user's targets is the metric.
+
+    - `recall@k`: hits / |targets of the user|.
+    - `ndcg@k`: DCG with gain 1 and discount log2(rank + 2), divided by the ideal over min(|targets|, k).
+    - `hit_rate@k`: 1 if any target is among the first k; shared equally by the hits.
+    - `mrr`: reciprocal rank (from 1) of the user's first hit over the whole list of candidates, not cut at any k;
+      all of it belongs to that target.
+
+    Args:
+        rank: [m] int from 0, or `UNRANKED`; group: [m] int in [0, n_groups), the user of each target.
+
+    Raises:
+        ValueError: an unknown metric.
+    """
+    name, k = _parse(metric)
+    rank = np.asarray(rank, dtype=np.int64)
+    if name == "mrr":
+        first = np.full(n_groups, UNRANKED, dtype=np.int64)
+        np.minimum.at(first, group, rank)
+        return np.where((rank == first[group]) & (rank != UNRANKED), 1.0 / (rank + 1.0), 0.0)
+    hit = rank < k
+    if name == "hit_rate":
+        hits = np.bincount(group, weights=hit, minlength=n_groups)
+        return hit / np.maximum(hits, 1.0)[group]
+    n_targets = np.bincount(group, minlength=n_groups)
+    if name == "recall":
+        return hit / n_targets[group]
+    ideal = np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))[np.clip(n_targets, 1, k) - 1]
+    return hit / np.log2(rank + 2.0) / ideal[group]
+
+
+def user_metrics(rank: np.ndarray, group: np.ndarray, n_groups: int, ks: Sequence[int]) -> dict[str, np.ndarray]:
+    """Metric name -> float64 [n_groups], one value for each user; arguments as in `contributions`."""
+    return {
+        metric: np.bincount(group, weights=contributions(metric, rank, group, n_groups), minlength=n_groups)
+        for metric in metric_names(ks)
+    }
+
+
+def _parse(metric: str) -> tuple[str, int]:
+    name, _, k = metric.partition("@")
+    if metric == "mrr":
+        return name, UNRANKED
+    if name not in _PER_K or not k.isdecimal() or int(k) < 1:
+        raise ValueError(f"Unknown metric {metric!r}: choose recall@k, ndcg@k or hit_rate@k (k >= 1), or mrr.")
+    return name, int(k)

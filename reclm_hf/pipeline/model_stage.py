@@ -1,0 +1,130 @@
+"""Training one recommender: epochs chosen on validation, one refit on the whole train period, everything resumable."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reclm_hf.data.splits import Split, Splits
+from reclm_hf.evaluation.protocol import evaluate
+from reclm_hf.recommender.build import build_recommender
+from reclm_hf.recommender.catalog import write_atomically
+from reclm_hf.recommender.configuration_reclm_recommender import RecLMRecommenderConfig
+from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
+from reclm_hf.recommender.trainer import TrainerOptions, choose_epochs, fit
+
+logger = logging.getLogger(__name__)
+_CHOICE = "choice.json"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One row of a comparison."""
+
+    backbone: str
+    preset: str
+    profile_mode: str
+    seed: int = 0
+
+    @property
+    def label(self) -> str:
+        """Names the row and its folder."""
+        return f"{self.backbone}-{self.preset}-{self.profile_mode}" + (f"-seed{self.seed}" if self.seed else "")
+
+    def config(self, encoder: Any = None) -> RecLMRecommenderConfig:
+        """The configuration of this row; an encoder's identity goes with the weights."""
+        named = {}
+        if encoder is not None:
+            named = {
+                "text_encoder": encoder.model_id,
+                "text_encoder_revision": encoder.revision,
+                "text_max_length": encoder.max_length,
+            }
+        return RecLMRecommenderConfig(
+            backbone=self.backbone, preset=self.preset, profile_mode=self.profile_mode, seed=self.seed, **named
+        )
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What every row of a comparison shares.
+
+    Attributes:
+        item_vectors: [I, d_t] encoder vectors. profiles: split name -> [U, profile_dim] vectors as of that cut.
+        encoder: the text encoder, or None when the vectors come from elsewhere.
+    """
+
+    splits: Splits
+    item_vectors: np.ndarray
+    profiles: Mapping[str, np.ndarray]
+    encoder: Any = None
+
+
+def recall_at_20(model: Any, split: Split, settings: Any = ("catalogue", "zero_shot")) -> dict[str, float]:
+    """Setting -> recall@20; what floors and models are chosen by."""
+    summary = evaluate(model, split, settings=settings, ks=(20,)).summary()
+    return {setting: summary[setting]["recall@20"] for setting in settings}
+
+
+def selection_value(model: Any, split: Split) -> float:
+    """What epochs are chosen by: the mean of catalogue and zero-shot recall@20 (the former alone without cold items)."""
+    return float(np.nanmean(list(recall_at_20(model, split).values())))
+
+
+def train_model(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path) -> RecLMRecommender:
+    """Train one row, or load it where `folder` holds it already.
+
+    `folder` receives `choice.json` (the validation curve), checkpoints while it runs, and `model/`.
+    """
+    if (folder / "model" / "config.json").is_file() and (folder / "done.json").is_file():
+        return RecLMRecommender.from_pretrained(folder / "model")
+    choice = _choose(spec, inputs, options, folder)
+    model = _build(spec, inputs, inputs.splits.test)
+    result = fit(model, inputs.splits.test, choice["best_epoch"], options, folder / "refit")
+    model.save_pretrained(folder / "model")
+    write_json(
+        folder / "done.json",
+        {
+            "spec": asdict(spec),
+            "options": asdict(options),
+            "fingerprint": inputs.splits.fingerprint,
+            "best_epoch": choice["best_epoch"],
+            "validation_value": choice["best_value"],
+            "seconds": choice["seconds"] + result.seconds,
+        },
+    )
+    return model
+
+
+def _choose(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path) -> dict[str, Any]:
+    path = folder / _CHOICE
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    validation = inputs.splits.validation
+    model = _build(spec, inputs, validation)
+    result = choose_epochs(
+        model, validation, lambda tried: selection_value(tried, validation), options, folder / "choose"
+    )
+    logger.info("%s: epoch %s is best on validation (%.4f)", spec.label, result.best_epoch, result.best_value)
+    choice = asdict(result)
+    write_json(path, choice)
+    return choice
+
+
+def _build(spec: ModelSpec, inputs: Inputs, split: Split) -> RecLMRecommender:
+    return build_recommender(
+        spec.config(inputs.encoder), inputs.splits.data, split, inputs.item_vectors, inputs.profiles.get(split.name)
+    )
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(content, indent=2, default=str) + "\n"
+    write_atomically(path, lambda name: Path(name).write_text(text, encoding="utf-8"))

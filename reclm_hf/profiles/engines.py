@@ -1,0 +1,249 @@
+"""Engines turn profile requests into profile texts.
+
+Small untuned models follow the content of a request but not its format: they run on, repeat themselves and forget the
+second half. `TransformersEngine` therefore forces the format: it writes the labels, lets the model fill one slot
+after the other, and keeps the first distinct items of each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from .profile import IDENTITY_LABEL, INTERESTS_LABEL, USER_ITEMS, Profile, render, split_items
+from .prompts import Message
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from .decoding import SharedPrefix
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+_SLOT_ENDS = ("\n", ";")
+
+
+@dataclass(frozen=True)
+class ProfileRequest:
+    """One profile to write.
+
+    `key` names what it is about (it seeds a retry, so that results do not depend on the order of requests),
+    `examples` are the messages that all requests of a kind share, `messages` the request itself.
+    """
+
+    key: str
+    examples: tuple[Message, ...]
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True)
+class GeneratedProfile:
+    """A profile's text, well-formed or not, and the tokens read and written for it."""
+
+    text: str
+    tokens_in: int
+    tokens_out: int
+
+
+class Engine(Protocol):
+    """Whatever can write profiles. `generator` names model and revision, or the bundle that stood in for it."""
+
+    generator: str
+
+    def generate(self, requests: Sequence[ProfileRequest]) -> list[GeneratedProfile]:
+        """One profile for every request, in the order of the requests."""
+        ...
+
+
+class TransformersEngine:
+    """Profiles from a local causal language model, by forced slots.
+
+    Args:
+        model, tokenizer: a chat model and its tokenizer.
+        generator: names both in the profile table.
+        size: items of each slot.
+        batch_size: prompts decoded together.
+        slot_tokens: the most tokens written for a slot.
+        repetition_penalty: divides positive and multiplies negative logits of tokens already written in this profile
+            or in the examples' answers. The history is left out of it: its words are what a profile is made of.
+        temperature, top_p: for the one retry of an incomplete profile; the first attempt is greedy.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        generator: str,
+        *,
+        size: int = USER_ITEMS,
+        batch_size: int = 32,
+        slot_tokens: int = 20,
+        repetition_penalty: float = 1.15,
+        temperature: float = 0.7,
+        top_p: float = 0.9,
+    ) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.size = size
+        self.batch_size = batch_size
+        self.slot_tokens = slot_tokens
+        self.repetition_penalty = repetition_penalty
+        self.temperature = temperature
+        self.top_p = top_p
+        self.generator = f"{generator}; forced slots {size}+{size}, {str(model.dtype).removeprefix('torch.')}"
+        self._prefixes: dict[str, SharedPrefix] = {}
+        self._text_of: dict[int, str] = {}
+        self._free_tokens = {
+            token
+            for mark in (",", ", ", " ,", ";", " ", "\n", "-", ".")
+            for token in tokenizer.encode(mark, add_special_tokens=False)
+        } | {token for token in (tokenizer.eos_token_id, tokenizer.pad_token_id) if token is not None}
+
+    @classmethod
+    def from_model_id(
+        cls, model_id: str = DEFAULT_MODEL, revision: str | None = None, *, batch_size: int = 32, size: int = USER_ITEMS
+    ) -> TransformersEngine:
+        """Load a model by Hub id or folder, in bfloat16; see `reclm_hf.bundles.resolve_model`."""
+        from ..bundles import load_causal_lm
+
+        model, tokenizer, resolved = load_causal_lm(model_id, revision)
+        return cls(model, tokenizer, resolved.label, batch_size=batch_size, size=size)
+
+    def generate(self, requests: Sequence[ProfileRequest]) -> list[GeneratedProfile]:
+        """One profile for every request, in order. What stays incomplete after one retry is returned as it is."""
+        done: dict[int, GeneratedProfile] = {}
+        incomplete: list[int] = []
+        for rows in self._batches(requests, range(len(requests))):
+            for row, (profile, result) in zip(rows, self._run([requests[row] for row in rows], None), strict=True):
+                done[row] = result
+                if not profile.is_complete(self.size):
+                    incomplete.append(row)
+        for rows in self._batches(requests, incomplete):
+            again = self._run([requests[row] for row in rows], [_seed(requests[row].key) for row in rows])
+            for row, (profile, result) in zip(rows, again, strict=True):
+                first = done[row]
+                text = result.text if profile.is_complete(self.size) else first.text
+                tokens_in, tokens_out = first.tokens_in + result.tokens_in, first.tokens_out + result.tokens_out
+                done[row] = GeneratedProfile(text, tokens_in, tokens_out)
+        return [done[row] for row in range(len(requests))]
+
+    def _batches(self, requests: Sequence[ProfileRequest], rows: Sequence[int]) -> list[list[int]]:
+        """Rows of one set of examples together, by length, so that little is padded."""
+        by_examples: dict[str, list[int]] = {}
+        for row in rows:
+            by_examples.setdefault(self._shown(requests[row].examples), []).append(row)
+        batches = []
+        for group in by_examples.values():
+            group.sort(key=lambda row: (-sum(len(message["content"]) for message in requests[row].messages), row))
+            batches += [group[start : start + self.batch_size] for start in range(0, len(group), self.batch_size)]
+        return batches
+
+    def _run(
+        self, requests: Sequence[ProfileRequest], seeds: list[int] | None
+    ) -> list[tuple[Profile, GeneratedProfile]]:
+        shown = self._shown(requests[0].examples)
+        prefix = self._prefix(shown)
+        suffixes = [self._suffix(request, shown) for request in requests]
+        batch = prefix.batch(suffixes, self.tokenizer.pad_token_id, room=2 * self.slot_tokens + 64)
+        start = batch.length
+        pick = self._picker(prefix, seeds)
+        first = batch.continue_greedily(pick, self._finished, self.slot_tokens)
+        identities = [self._items(tokens) for tokens in first]
+        batch.hide_since(start)
+        written = [self._tokens(f" {', '.join(items)}; {INTERESTS_LABEL}") for items in identities]
+        batch.read(written)
+        second = batch.continue_greedily(self._after(pick, written), self._finished, self.slot_tokens)
+        out = []
+        for row in range(len(requests)):
+            profile = Profile(tuple(identities[row]), tuple(self._items(second[row])))
+            tokens_in = len(prefix.tokens) + len(suffixes[row])
+            out.append((profile, GeneratedProfile(render(profile), tokens_in, len(first[row]) + len(second[row]))))
+        return out
+
+    def _tokens(self, text: str) -> list[int]:
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def _shown(self, examples: tuple[Message, ...]) -> str:
+        return str(self.tokenizer.apply_chat_template(list(examples), tokenize=False))
+
+    def _prefix(self, shown: str) -> SharedPrefix:
+        from .decoding import SharedPrefix
+
+        if shown not in self._prefixes:
+            self._prefixes[shown] = SharedPrefix(self.model, self._tokens(shown))
+        return self._prefixes[shown]
+
+    def _suffix(self, request: ProfileRequest, shown: str) -> list[int]:
+        whole = self.tokenizer.apply_chat_template(
+            [*request.examples, *request.messages], tokenize=False, add_generation_prompt=True
+        )
+        if not whole.startswith(shown):
+            raise ValueError("this chat template changes earlier messages when later ones follow; use another model")
+        return self._tokens(whole[len(shown) :] + IDENTITY_LABEL)
+
+    def _picker(
+        self, prefix: SharedPrefix, seeds: list[int] | None
+    ) -> Callable[[torch.Tensor, list[list[int]]], torch.Tensor]:
+        """Greedy choice after the repetition penalty, or a draw from each row's own generator where seeds are given."""
+        import torch
+
+        generators = None if seeds is None else [torch.Generator().manual_seed(seed) for seed in seeds]
+
+        def pick(logits: torch.Tensor, rows: list[list[int]]) -> torch.Tensor:
+            for row, tokens in enumerate(rows):
+                used = [token for token in set(tokens) if token not in self._free_tokens]
+                if used:
+                    values = logits[row, used]
+                    penalty = self.repetition_penalty
+                    logits[row, used] = torch.where(values > 0, values / penalty, values * penalty)
+            if generators is None:
+                return logits.argmax(-1)
+            return _draw(logits / self.temperature, self.top_p, generators)
+
+        return pick
+
+    def _after(
+        self, pick: Callable[[torch.Tensor, list[list[int]]], torch.Tensor], before: list[list[int]]
+    ) -> Callable[[torch.Tensor, list[list[int]]], torch.Tensor]:
+        return lambda logits, rows: pick(logits, [[*a, *b] for a, b in zip(before, rows, strict=True)])
+
+    def _piece(self, token: int) -> str:
+        if token not in self._text_of:
+            self._text_of[token] = self.tokenizer.decode([token])
+        return self._text_of[token]
+
+    def _ends(self, token: int) -> bool:
+        piece = self._piece(token)
+        return token in (self.tokenizer.eos_token_id, self.tokenizer.pad_token_id) or any(e in piece for e in _SLOT_ENDS)
+
+    def _finished(self, row: int, tokens: list[int]) -> bool:
+        """A slot is full at its end mark, or when a comma has closed its last item."""
+        if self._ends(tokens[-1]):
+            return True
+        return "," in self._piece(tokens[-1]) and len(self._items(tokens)) >= self.size
+
+    def _items(self, tokens: list[int]) -> list[str]:
+        """The first items of a slot. An item cut off by the token limit is kept: `clean_item` trims it."""
+        text = self.tokenizer.decode([token for token in tokens if token != self.tokenizer.eos_token_id])
+        for end in _SLOT_ENDS:
+            text = text.split(end)[0]
+        return split_items(text)[: self.size]
+
+
+def _seed(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big")
+
+
+def _draw(logits: torch.Tensor, top_p: float, generators: list[torch.Generator]) -> torch.Tensor:
+    """One token for each row from the smallest set of tokens with probability `top_p`, by the row's own generator."""
+    import torch
+
+    values, order = logits.softmax(-1).sort(dim=-1, descending=True)
+    values = torch.where(values.cumsum(-1) - values < top_p, values, torch.zeros(()))
+    chosen = [int(torch.multinomial(row, 1, generator=g)) for row, g in zip(values, generators, strict=True)]
+    return order[torch.arange(len(chosen)), torch.tensor(chosen)]

@@ -1,0 +1,232 @@
+"""`RecLMRecommender`: a collaborative-filtering backbone over ID embeddings, item text and profiles.
+
+Sizes in comments: U users, I items, d embedding width, d_t text width, D representation width, B batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .backbone_bias_mf import BiasMF
+from .backbone_lightgcn import LightGCN
+from .catalog import CATALOG_FILE, TENSORS_FILE, USERS_FILE, Catalog, CatalogRecommender
+from .configuration_reclm_recommender import RecLMRecommenderConfig
+from .floors import Floors, HistoryState
+from .fusion import ProfileFusion, mlp
+from .graph import Graph
+from .serving import ServingMixin
+
+BACKBONES: dict[str, type[nn.Module]] = {"bias_mf": BiasMF, "lightgcn": LightGCN}
+
+
+@dataclass
+class RecLMRecommenderOutput(ModelOutput):
+    """Losses of one batch, scalars; `loss` is their sum."""
+
+    loss: torch.Tensor | None = None
+    bpr_loss: torch.Tensor | None = None
+    auxiliary_loss: torch.Tensor | None = None
+    l2_loss: torch.Tensor | None = None
+
+
+class Representations(NamedTuple):
+    """score(u, i) = user[u] . item[i] + item_bias[i]. user: [U, D], item: [I, D], item_bias: [I]."""
+
+    user: torch.Tensor
+    item: torch.Tensor
+    item_bias: torch.Tensor
+
+
+class RecLMRecommender(ServingMixin, CatalogRecommender, PreTrainedModel):
+    """A recommender that is saved, loaded and shared like any transformers model.
+
+    Build one with `reclm_hf.recommender.build.build_recommender`, load one with `from_pretrained`. Buffers hold
+    everything that scoring needs beside the weights: item text, history means, popularity, graph and profiles.
+    """
+
+    config_class = RecLMRecommenderConfig
+    base_model_prefix = "recommender"
+    main_input_name = "user_index"
+
+    def __init__(self, config: RecLMRecommenderConfig) -> None:
+        super().__init__(config)
+        d, n_users, n_items = config.embedding_dim, config.n_users, config.n_items
+        self.user_embedding = nn.Embedding(n_users, d)
+        self.item_embedding = nn.Embedding(n_items, d)
+        self.project_text = mlp(config.text_dim, d)  # T_raw, eq. 1
+        self.backbone = BACKBONES[config.backbone](config.n_layers)
+        self.item_bias = nn.Embedding(n_items, 1) if self.backbone.has_item_bias else None
+        self.fusion = ProfileFusion(d, config.profile_dim) if config.augmented else None
+        self.floors = Floors(len(config.half_lives)) if config.floors else None
+        # M of the profile's own path into text space; starts as the identity with weight zero.
+        self.profile_gain = nn.Parameter(torch.zeros(2)) if self._profile_path(config) else None
+        self.graph = Graph(config.nnz) if self.backbone.needs_graph else None
+        self._register_state(config)
+        self.catalog: Catalog | None = None
+        self.post_init()
+
+    @staticmethod
+    def _profile_path(config: RecLMRecommenderConfig) -> bool:
+        return config.augmented and config.profile_text_path and config.profile_dim == config.text_dim
+
+    def _register_state(self, config: RecLMRecommenderConfig) -> None:
+        n_half_lives = len(config.half_lives)
+        self.register_buffer("item_text", torch.zeros(config.n_items, config.text_dim))  # centred, unit length
+        self.register_buffer("text_mean", torch.zeros(config.text_dim))
+        self.register_buffer("profile_mean", torch.zeros(config.profile_dim))
+        self.register_buffer("item_warm", torch.zeros(config.n_items))
+        if config.floors:
+            self.register_buffer("user_text", torch.zeros(config.n_users, config.text_dim))
+            self.register_buffer("popularity", torch.zeros(config.n_items, n_half_lives))
+            self.register_buffer("text_popularity_weight", torch.zeros(config.text_dim, n_half_lives))
+            self.register_buffer("text_popularity_bias", torch.zeros(n_half_lives))
+        if config.augmented:
+            # Centred, unit length; zeros for users without a profile.
+            self.register_buffer("user_profile", torch.zeros(config.n_users, config.profile_dim))
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Embedding):
+            if module.embedding_dim == 1:
+                init.zeros_(module.weight)
+            else:
+                init.xavier_uniform_(module.weight)
+        elif isinstance(module, nn.Linear):
+            init.xavier_uniform_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, ProfileFusion):
+            # The identity on the embedding beside a small profile part.
+            d = module.fuse.out_features
+            init.copy_(module.fuse.weight[:, :d], torch.eye(d, device=module.fuse.weight.device))
+
+    # -- scoring ----------------------------------------------------------------------------------------------------
+
+    def state(self) -> HistoryState:
+        """The history state of the buffers, which the model is served with."""
+        adjacency = None if self.graph is None else self.graph.matrix(self.config.n_users + self.config.n_items)
+        if self.floors is None:
+            empty = self.item_warm.new_zeros(0)
+            return HistoryState(empty, self.item_warm, empty, empty, adjacency)
+        expected = self.item_text @ self.text_popularity_weight + self.text_popularity_bias
+        return HistoryState(self.user_text, self.item_warm, self.popularity, expected, adjacency)
+
+    def encode(self, state: HistoryState | None = None) -> Representations:
+        """All users and items at once.
+
+        Args:
+            state: None takes the model's own; training episodes pass theirs.
+        """
+        state = self.state() if state is None else state
+        user = self.user_embedding.weight  # [U, d]
+        if self.fusion is not None:
+            user = self.fusion(user, self.user_profile)
+        warm = state.item_warm.unsqueeze(1)  # [I, 1]
+        if self.training and self.config.id_dropout:
+            warm = warm * (torch.rand_like(warm) >= self.config.id_dropout)
+        item = self.item_embedding.weight * warm + self.project_text(self.item_text)  # [I, d]
+        user, item = self.backbone(user, item, state.adjacency)
+        bias = item.new_zeros(len(item)) if self.item_bias is None else self.item_bias.weight.squeeze(1) * warm.squeeze(1)
+        if self.floors is None:
+            return Representations(user, item, bias)
+        return self._with_floors(Representations(user, item, bias), state)
+
+    def _with_floors(self, backbone: Representations, state: HistoryState) -> Representations:
+        floors = self.floors
+        assert floors is not None
+        gate = floors.by_warmth(floors.gate, state)  # [I, 1]
+        user_parts = [backbone.user, state.user_text]
+        item_parts = [backbone.item * gate, self.item_text * floors.by_warmth(floors.cosine, state)]
+        if self.profile_gain is not None:
+            user_parts.append(self.user_profile)
+            item_parts.append(self.item_text * floors.by_warmth(self.profile_gain, state))
+        bias = backbone.item_bias * gate.squeeze(1) + floors.item_bias(state)
+        return Representations(torch.cat(user_parts, dim=1), torch.cat(item_parts, dim=1), bias)
+
+    @torch.no_grad()
+    def score(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """float32 [B, C] scores of user rows (int64 [B]) for item rows (int64 [C]) in the id space of the catalogue."""
+        user, item, bias = self._served()
+        rows = torch.as_tensor(np.asarray(items), device=item.device)
+        scores = user[torch.as_tensor(np.asarray(users), device=user.device)] @ item[rows].T + bias[rows]
+        return scores.float().cpu().numpy()
+
+    @torch.no_grad()
+    def mean_user_scores(self, items: np.ndarray) -> np.ndarray:
+        """float32 [C]: scores of the mean user (over users with history), the row that tells what is personal."""
+        user, item, bias = self._served()
+        assert self.catalog is not None
+        known = torch.as_tensor(np.diff(self.catalog.seen_indptr) > 0, device=user.device)
+        rows = torch.as_tensor(np.asarray(items), device=item.device)
+        return (item[rows] @ user[known].mean(0) + bias[rows]).float().cpu().numpy()
+
+    @torch.no_grad()
+    def _served(self) -> Representations:
+        # Scoring in blocks asks again and again; the version counters of all tensors say whether anything changed.
+        version = tuple(tensor._version for tensor in self.parameters()) + (id(self.item_text), len(self.item_text))
+        if getattr(self, "_cache", None) is None or self._cache[0] != version:
+            training = self.training
+            self.eval()
+            self._cache: Any = (version, self.encode())
+            self.train(training)
+        return self._cache[1]
+
+    # -- training ---------------------------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        user_index: torch.Tensor,
+        positive_index: torch.Tensor,
+        negative_index: torch.Tensor,
+        **kwargs: Any,
+    ) -> RecLMRecommenderOutput:
+        """Bayesian personalised ranking (Rendle et al. 2009) on triples; all arguments are int64 [B]."""
+        user, item, bias = self.encode()
+        chosen = user[user_index]
+        positive = (chosen * item[positive_index]).sum(-1) + bias[positive_index]
+        negative = (chosen * item[negative_index]).sum(-1) + bias[negative_index]
+        bpr = -functional.logsigmoid(positive - negative).mean()
+        touched = (
+            self.user_embedding(user_index).square().sum()
+            + self.item_embedding(positive_index).square().sum()
+            + self.item_embedding(negative_index).square().sum()
+        )
+        l2 = self.config.l2 * touched / len(user_index)
+        auxiliary = bpr.new_zeros(())
+        return RecLMRecommenderOutput(loss=bpr + l2 + auxiliary, bpr_loss=bpr, auxiliary_loss=auxiliary, l2_loss=l2)
+
+    # -- files ------------------------------------------------------------------------------------------------------
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Write config, weights and catalogue; with `push_to_hub=True` all of them travel."""
+        if self.catalog is None:
+            raise ValueError("This model has no catalogue, so nobody could recommend with it: set `model.catalog` first.")
+        self.catalog.save(save_directory)
+        super().save_pretrained(save_directory, *args, **kwargs)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *args: Any, **kwargs: Any) -> RecLMRecommender:
+        """Load weights and catalogue from a folder or a Hub repository, with one revision, token and cache."""
+        model = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        loaded = model[0] if isinstance(model, tuple) else model
+        loaded.catalog = _load_catalog(pretrained_model_name_or_path, kwargs)
+        return model
+
+
+def _load_catalog(source: str | Path, options: dict[str, Any]) -> Catalog:
+    if Path(source).is_dir():
+        return Catalog.load(source)
+    from huggingface_hub import hf_hub_download
+
+    shared = {key: options[key] for key in ("revision", "token", "cache_dir", "local_files_only") if key in options}
+    paths = [hf_hub_download(str(source), name, **shared) for name in (CATALOG_FILE, USERS_FILE, TENSORS_FILE)]
+    return Catalog.load(Path(paths[0]).parent)

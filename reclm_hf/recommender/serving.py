@@ -1,0 +1,116 @@
+"""What a trained recommender can do for people and items that it was not trained on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .catalog import Recommendations, tie_order, top_k
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NEW_USER = "new user"
+
+
+class ServingMixin:
+    """`add_items` and `recommend_for_profile` of `RecLMRecommender`; expects its attributes."""
+
+    config: Any
+    catalog: Any
+
+    def text_encoder(self) -> Any:
+        """The encoder that the configuration names, the only one whose vectors these weights understand."""
+        from .text_encoder import TextEncoder
+
+        return TextEncoder(
+            self.config.text_encoder,
+            revision=self.config.text_encoder_revision,
+            max_length=self.config.text_max_length,
+        )
+
+    @torch.no_grad()
+    def add_items(self, items: pd.DataFrame, *, vectors: np.ndarray | None = None) -> None:
+        """Add cold items, with no training: they are scored through their texts.
+
+        Args:
+            items: columns `item_id`, `title`, `text` (`title` stands in where `text` is absent).
+            vectors: [n, d_t] float32 encoder vectors of the texts; None encodes them here.
+
+        Raises:
+            ValueError: an id is already in the catalogue or twice in `items`, a column is missing, an empty text.
+        """
+        for column in ("item_id", "title"):
+            if column not in items.columns:
+                raise ValueError(f"add_items: there is no column {column!r}; it has {list(items.columns)}.")
+        texts = [str(text).strip() for text in items["text" if "text" in items.columns else "title"]]
+        for position, text in enumerate(texts):
+            if not text or text == "nan":
+                raise ValueError(f"add_items: item {items['item_id'].iloc[position]!r} has no text; give it a title.")
+        vectors = self.text_encoder().encode(texts) if vectors is None else vectors
+        self.catalog.add_items([str(item) for item in items["item_id"]], [str(title) for title in items["title"]])
+        raw = torch.as_tensor(np.asarray(vectors), dtype=self.item_text.dtype, device=self.item_text.device)  # type: ignore[has-type]
+        self.item_text = torch.cat([self.item_text, functional.normalize(raw - self.text_mean, dim=1)])  # type: ignore[attr-defined, has-type]
+        self._grow(len(texts))
+
+    def _grow(self, count: int) -> None:
+        for name in ("item_warm", "popularity"):
+            buffer = getattr(self, name, None)
+            if buffer is not None:
+                setattr(self, name, torch.cat([buffer, buffer.new_zeros(count, *buffer.shape[1:])]))
+        for name in ("item_embedding", "item_bias"):
+            table = getattr(self, name)
+            if table is not None:
+                # Zeros, and masked by item_warm: an item nobody has touched has no ID signal.
+                weight = torch.cat([table.weight, table.weight.new_zeros(count, table.embedding_dim)])
+                setattr(self, name, nn.Embedding.from_pretrained(weight, freeze=False))
+        self.config.n_items += count
+
+    @torch.no_grad()
+    def recommend_for_profile(self, profile: str, k: int = 20, *, vector: np.ndarray | None = None) -> Recommendations:
+        """The k best items for somebody the model has never seen, from a profile text alone.
+
+        The user's ID embedding is the mean over all users; the profile takes the place of the text history.
+
+        Args:
+            profile: such as `User identity: ...; User interests: ...`.
+            vector: [profile_dim] float32 encoder vector of the profile; None encodes it here.
+
+        Raises:
+            ValueError: an empty profile, k < 1, or a model without any path from a text to a score.
+        """
+        if not profile.strip():
+            raise ValueError("recommend_for_profile: the profile is empty; say what the person likes.")
+        if not self.config.floors and self.config.profile_mode != "llm":
+            raise ValueError(
+                f"This model was trained with profile_mode={self.config.profile_mode!r} and cannot read a profile; "
+                "train one with profile_mode='llm' or preset='floor_residual'."
+            )
+        encoded = self.text_encoder().encode([profile])[0] if vector is None else vector
+        scores = self._profile_scores(torch.as_tensor(np.asarray(encoded), dtype=torch.float32)).numpy()
+        best = top_k(scores[None, :], k, tie_order(self.catalog.n_items))[0]
+        return Recommendations(
+            user_ids=[_NEW_USER],
+            item_ids=[[self.catalog.item_ids[item] for item in best]],
+            titles=[[self.catalog.titles[item] for item in best]],
+            scores=[[float(scores[item]) for item in best]],
+        )
+
+    def _profile_scores(self, encoded: torch.Tensor) -> torch.Tensor:
+        """[I] scores of a user who is only a profile vector [profile_dim]."""
+        model: Any = self
+        _, item, bias = model._served()
+        user = model.user_embedding.weight.mean(0, keepdim=True)  # [1, d]
+        profile = functional.normalize(encoded.to(user.device).unsqueeze(0) - model.profile_mean, dim=1)
+        if model.fusion is not None:
+            user = model.fusion(user, profile)
+        if model.graph is not None:
+            user = user / (self.config.n_layers + 1)  # a node without edges keeps its layer 0 only
+        parts = [user]
+        if model.floors is not None:
+            parts += [profile] * (2 if model.profile_gain is not None else 1)
+        return (torch.cat(parts, dim=1) @ item.T + bias).squeeze(0).float().cpu()

@@ -1,0 +1,191 @@
+"""Training: triples (BPR) for `standard`, episodes (full softmax over time blocks) for `floor_residual`.
+
+The number of epochs is chosen on the validation split by `choose_epochs`; `fit` then trains on the whole history for
+exactly that many. Both go on from their checkpoint after a kill and end where an uninterrupted run ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from reclm_hf.data.splits import Split
+
+from .checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
+from .episodes import EpisodeEpochs
+from .modeling_reclm_recommender import RecLMRecommender
+from .sampling import NegativeSampler
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainerOptions:
+    """How to train.
+
+    Args:
+        max_epochs: the most that `choose_epochs` tries. batch_size: triples a step. learning_rate: of Adam.
+        patience: evaluations without a better value before stopping. evaluate_every: epochs between evaluations.
+        n_blocks: time blocks of the history, for episodes. checkpoint_seconds: least time between checkpoints.
+    """
+
+    max_epochs: int = 60
+    batch_size: int = 2048
+    learning_rate: float = 5e-3
+    patience: int = 4
+    evaluate_every: int = 3
+    seed: int = 0
+    n_blocks: int = 10
+    checkpoint_seconds: float = 5.0
+
+
+@dataclass
+class TrainingResult:
+    """What a run did. history: one entry an epoch, `epoch`, `loss` and, where measured, `value`."""
+
+    best_epoch: int
+    best_value: float | None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class Epochs(Protocol):
+    """One pass over the training data."""
+
+    def run(self, model: RecLMRecommender, optimizer: torch.optim.Optimizer, rng: np.random.Generator) -> float:
+        """Train for one epoch and return the mean loss."""
+
+
+class TripleEpochs:
+    """BPR triples: every history pair once, with one fresh exact negative."""
+
+    def __init__(self, split: Split, batch_size: int) -> None:
+        self.sampler = NegativeSampler(split.history_matrix(), np.flatnonzero(split.warm))
+        usable = self.sampler.free[split.history_user] > 0
+        self.user = split.history_user[usable].astype(np.int64)
+        self.item = split.history_item[usable].astype(np.int64)
+        self.batch_size = batch_size
+
+    def run(self, model: RecLMRecommender, optimizer: torch.optim.Optimizer, rng: np.random.Generator) -> float:
+        """See `Epochs`."""
+        order = rng.permutation(len(self.user))
+        user, positive = self.user[order], self.item[order]
+        negative = self.sampler.sample(user, rng)
+        device = model.user_embedding.weight.device
+        triples = torch.from_numpy(np.stack([user, positive, negative])).to(device)
+        total = 0.0
+        for batch in triples.split(self.batch_size, dim=1):
+            optimizer.zero_grad(set_to_none=True)
+            loss = model(user_index=batch[0], positive_index=batch[1], negative_index=batch[2]).loss
+            loss.backward()
+            optimizer.step()
+            total += float(loss) * batch.shape[1]
+        return total / len(user)
+
+
+def make_epochs(model: RecLMRecommender, split: Split, options: TrainerOptions) -> Epochs:
+    """The training pass that the preset asks for."""
+    if model.config.loss == "softmax":
+        return EpisodeEpochs(model, split, options.n_blocks)
+    return TripleEpochs(split, options.batch_size)
+
+
+def make_optimizer(model: RecLMRecommender, options: TrainerOptions) -> torch.optim.Optimizer:
+    """Adam; the few weights of the floors learn faster than the tables and are never decayed."""
+    few = [p for name, p in model.named_parameters() if name.startswith("floors.") or name == "profile_gain"]
+    chosen = {id(p) for p in few}
+    many = [p for p in model.parameters() if id(p) not in chosen]
+    groups: list[dict[str, Any]] = [{"params": many, "lr": options.learning_rate}]
+    if few:
+        groups.append({"params": few, "lr": 0.02})
+    return torch.optim.Adam(groups)
+
+
+def choose_epochs(
+    model: RecLMRecommender,
+    split: Split,
+    evaluate: Callable[[RecLMRecommender], float],
+    options: TrainerOptions,
+    folder: Path | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> TrainingResult:
+    """Train with early stopping and say which number of epochs was best; 0 is a candidate too.
+
+    Args:
+        split: the validation split, whose history is trained on; `evaluate` measures on its targets.
+        evaluate: higher is better.
+        folder: checkpoints go here; None trains without.
+    """
+    return _train(model, split, options, options.max_epochs, evaluate, folder, on_epoch)
+
+
+def fit(
+    model: RecLMRecommender,
+    split: Split,
+    epochs: int,
+    options: TrainerOptions,
+    folder: Path | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> TrainingResult:
+    """Train for exactly `epochs` epochs on the history of `split`, looking at no target."""
+    return _train(model, split, options, epochs, None, folder, on_epoch)
+
+
+def _train(
+    model: RecLMRecommender,
+    split: Split,
+    options: TrainerOptions,
+    epochs: int,
+    evaluate: Callable[[RecLMRecommender], float] | None,
+    folder: Path | None,
+    on_epoch: Callable[[dict[str, Any]], None] | None,
+) -> TrainingResult:
+    torch.manual_seed(options.seed)
+    rng = np.random.default_rng(options.seed)
+    optimizer = make_optimizer(model, options)
+    resumed = load_checkpoint(folder, model, optimizer, rng) if folder else None
+    result = TrainingResult(**resumed) if resumed else TrainingResult(best_epoch=0, best_value=None)
+    if not resumed and evaluate:
+        result.best_value = evaluate(model)
+        result.history.append({"epoch": 0, "loss": None, "value": result.best_value})
+    passes = make_epochs(model, split, options) if epochs else None
+    started, saved = time.perf_counter() - result.seconds, time.perf_counter()
+    done = result.history[-1]["epoch"] if result.history else 0
+    for epoch in range(done + 1, epochs + 1):
+        if evaluate and _exhausted(result, options):
+            break
+        model.train()
+        assert passes is not None
+        entry: dict[str, Any] = {"epoch": epoch, "loss": passes.run(model, optimizer, rng)}
+        if not np.isfinite(entry["loss"]):
+            raise ValueError(f"The loss became {entry['loss']} in epoch {epoch}: lower learning_rate.")
+        model.eval()
+        if evaluate and (epoch % options.evaluate_every == 0 or epoch == epochs):
+            entry["value"] = evaluate(model)
+            if result.best_value is None or entry["value"] > result.best_value:
+                result.best_epoch, result.best_value = epoch, entry["value"]
+        result.history.append(entry)
+        result.seconds = time.perf_counter() - started
+        if on_epoch:
+            on_epoch(entry)
+        if folder and time.perf_counter() - saved > options.checkpoint_seconds:
+            save_checkpoint(folder, model, optimizer, asdict(result), rng)
+            saved = time.perf_counter()
+    if not evaluate:
+        result.best_epoch = epochs
+    model.eval()
+    result.seconds = time.perf_counter() - started
+    if folder:
+        remove_checkpoint(folder)
+    return result
+
+
+def _exhausted(result: TrainingResult, options: TrainerOptions) -> bool:
+    return result.history[-1]["epoch"] - result.best_epoch >= options.patience * options.evaluate_every
