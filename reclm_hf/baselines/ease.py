@@ -24,7 +24,7 @@ class EASE(Floor):
 
     name: ClassVar[str] = "ease"
     recommends_cold: ClassVar[bool] = False
-    search_space: ClassVar[dict[str, list[Any]]] = {"ridge": [1000, 500, 200, 100, 50, 20]}
+    search_space: ClassVar[dict[str, list[Any]]] = {"ridge": [1000, 500, 200, 100, 50]}
 
     ridge: float = 200
     min_count: int = 3

@@ -27,7 +27,7 @@ class ItemKNN(Floor):
 
     name: ClassVar[str] = "item_knn"
     recommends_cold: ClassVar[bool] = False
-    search_space: ClassVar[dict[str, list[Any]]] = {"k": [50, 100, 200, 400], "shrink": [0, 10, 50]}
+    search_space: ClassVar[dict[str, list[Any]]] = {"k": [100, 200, 400], "shrink": [50, 10, 100]}
 
     k: int = 200
     shrink: float = 10
@@ -47,7 +47,7 @@ class ItemKNN(Floor):
         state, n_items = self.state, self.catalog.n_items
         # Row i holds the neighbours of item i.
         nearest = csr_array((state["similarity"], state["indices"], state["indptr"]), shape=(n_items, n_items))
-        scores = (self.history_rows(users) @ nearest[items].T).toarray().astype(np.float32)
+        scores = (self.history_rows(users) @ nearest[items].T).toarray().astype(np.float32, copy=False)
         scores[:, ~state["warm"][items]] = COLD_SCORE
         return scores
 
@@ -64,12 +64,13 @@ def nearest_items(history: csr_array, k: int, shrink: float) -> csr_array:
     counts = common.diagonal()
     common.setdiag(0)
     common.eliminate_zeros()
+    common.sort_indices()
     rows = np.repeat(np.arange(common.shape[0]), np.diff(common.indptr))
     common.data = common.data / (np.sqrt(counts[rows] * counts[common.indices]) + shrink)
-    # Entries sorted by row, then by falling similarity, then by item: place within the row decides.
-    order = np.lexsort((common.indices, -common.data, rows))
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order)) - common.indptr[rows[order]]
-    common.data[place >= k] = 0
+    indptr = common.indptr
+    for row in np.flatnonzero(np.diff(indptr) > k):
+        values = common.data[indptr[row] : indptr[row + 1]]
+        # Stable: among equal similarities the earlier item stays.
+        values[np.argsort(-values, kind="stable")[k:]] = 0
     common.eliminate_zeros()
     return common

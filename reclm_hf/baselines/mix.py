@@ -25,7 +25,7 @@ class Mix(Floor):
     """Weighted sum of standardised floors.
 
     warm items: z(log1p decayed popularity) + collaborative_weight z(kNN or EASE) + cosine_weight z(cosine)
-    cold items: cold_offset + cold_scale (z(cosine) + text_popularity_weight z(text -> popularity))
+    cold items: cold_offset + cold_scale (z(cosine) + w z(text -> popularity)) / (1 + w), w = text_popularity_weight
 
     z takes mean and standard deviation over the warm items, per user where the floor is personal. So the score of a
     cold item does not depend on which other cold items there are, and an item added later scores as it would have.
@@ -38,11 +38,11 @@ class Mix(Floor):
     recommends_cold: ClassVar[bool] = True
     needs_vectors: ClassVar[bool] = True
     search_space: ClassVar[dict[str, list[Any]]] = {
-        "collaborative_weight": [0.0, 0.1, 0.3, 1.0, 3.0],
+        "collaborative_weight": [0.0, 0.1, 0.3, 1.0],
         "cosine_weight": [0.0, 0.1, 0.3],
-        "text_popularity_weight": [0.0, 0.25, 0.5, 1.0, 2.0],
-        "cold_offset": [-10.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0],
-        "cold_scale": [1.0, 0.3],
+        "text_popularity_weight": [0.0, 0.5, 1.0, 2.0, 4.0, 8.0],
+        "cold_offset": [-10.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+        "cold_scale": [1.0, 2.0],
     }
     # Separable: the order of the warm items and that of the cold ones first, then how the two lists interleave.
     search_stages: ClassVar[tuple[tuple[str, tuple[str, ...]], ...]] = (
@@ -56,7 +56,7 @@ class Mix(Floor):
     parts: dict[str, dict[str, Any]] = field(default_factory=dict)
     collaborative_weight: float = 0.1
     cosine_weight: float = 0.1
-    text_popularity_weight: float = 0.5
+    text_popularity_weight: float = 1.0
     cold_offset: float = -10.0
     cold_scale: float = 1.0
 
@@ -81,18 +81,20 @@ class Mix(Floor):
 
     def score(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """The mix: float32 [B, C]."""
-        state = self.state
-        warm = state["warm"][items]
-        scores = np.empty((len(users), len(items)), dtype=np.float32)
-        scores[:, warm] = state["popularity"][items[warm]]
-        if self.collaborative_weight:
-            scores[:, warm] += self.collaborative_weight * self._z(self.collaborative, users, items[warm])
-        if self.cosine_weight:
-            scores[:, warm] += self.cosine_weight * self._z(COSINE, users, items[warm])
-        if not warm.all():
-            cold = items[~warm]
-            order = self._z(COSINE, users, cold) + self.text_popularity_weight * state["text_popularity"][cold]
-            scores[:, ~warm] = self.cold_offset + self.cold_scale * order
+        state, warm = self.state, self.state["warm"][items]
+        share = self.text_popularity_weight / (1.0 + self.text_popularity_weight)
+        guess = self.cold_offset + self.cold_scale * share * state["text_popularity"][items]
+        scores = np.tile(np.where(warm, state["popularity"][items], guess).astype(np.float32), (len(users), 1))
+        cosine = np.where(warm, self.cosine_weight, self.cold_scale * (1.0 - share)).astype(np.float32)
+        collaborative = np.where(warm, self.collaborative_weight, 0.0).astype(np.float32)
+        for name, weight in ((COSINE, cosine), (self.collaborative, collaborative)):
+            # Often only the few cold items need the cosine, and none the collaborative part; picking most of the
+            # columns would cost more than it saves.
+            needed = np.flatnonzero(weight)
+            if 2 * len(needed) > len(items):
+                scores += weight * self._z(name, users, items)
+            elif len(needed):
+                scores[:, needed] += weight[needed] * self._z(name, users, items[needed])
         return scores
 
     def _z(self, name: str, users: np.ndarray, items: np.ndarray) -> np.ndarray:
@@ -101,8 +103,10 @@ class Mix(Floor):
         part.catalog = self.catalog
         part.state = {"warm": self.state["warm"], **unprefixed(self.state, name)}
         mean, std = (self.state[f"{name}.{moment}"][users, None] for moment in ("mean", "std"))
-        centred = part.score(users, items) - mean
-        return np.divide(centred, std, out=np.zeros_like(centred), where=std > 0)
+        scores = part.score(users, items)
+        scores -= mean
+        scores *= np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)
+        return scores
 
 
 def _moments(floor: Floor, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

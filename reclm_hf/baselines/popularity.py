@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ..data.splits import Split
 
 COLD_SCORE = -1.0
-HALF_LIVES: list[Any] = [1, 2, 3, 5, 7, 14, 30, 90]
+# Days; the slowest decay comes first, because it is the nearest to plain popularity.
+HALF_LIVES: list[Any] = [90, 30, 14, 7, 5, 3, 2, 1]
 
 
 @dataclass(eq=False)

@@ -24,12 +24,15 @@ class TextPopularityFloor(Floor):
     name: ClassVar[str] = "text_popularity"
     recommends_cold: ClassVar[bool] = True
     needs_vectors: ClassVar[bool] = True
-    # A larger penalty is the simpler model.
+    # A slower decay and a larger penalty are the simpler model; the two are chosen one after the other.
     search_space: ClassVar[dict[str, list[Any]]] = {
-        "half_life_days": [7, 3, 30],
+        "half_life_days": [90, 30, 14, 7, 3],
         "ridge": [1000, 300, 100, 30, 10, 3, 1],
     }
-    select_on: ClassVar[str] = "zero_shot"
+    search_stages: ClassVar[tuple[tuple[str, tuple[str, ...]], ...]] = (
+        ("zero_shot", ("half_life_days",)),
+        ("zero_shot", ("ridge",)),
+    )
 
     ridge: float = 100
     half_life_days: float | None = 7

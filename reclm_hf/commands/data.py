@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .output import finish
+
+if TYPE_CHECKING:
+    from ..data.interactions import Interactions
 
 _IMPORT_EXAMPLES = """\
 examples:
@@ -13,7 +17,8 @@ examples:
   reclm data import org/interactions --items org/items --title-column name --text-column plot --text-column cast
   reclm data import 100K --format movietweetings --name movietweetings-100k
 
-SOURCE and --items are .csv, .tsv, .csv.gz or .parquet files, or data sets of the Hub, org/name[:config[:split]][@revision].
+SOURCE and --items are .csv, .tsv, .csv.gz or .parquet files, or data sets of the Hub:
+org/name[:config[:split]][@revision].
 Ids are read as text. Times without a zone are taken as UTC unless --timezone says otherwise.
 """
 
@@ -116,7 +121,7 @@ def run_describe(args: argparse.Namespace) -> int:
     return finish(args, description.lines(), description.to_dict(), f"reclm profiles build {args.source}")
 
 
-def _import_movietweetings(args: argparse.Namespace, name: str):  # type: ignore[no-untyped-def]
+def _import_movietweetings(args: argparse.Namespace, name: str) -> tuple[Interactions, list[str]]:
     from ..data.importers.movietweetings import read_movietweetings
     from ..data.interactions import Interactions
 
@@ -124,7 +129,7 @@ def _import_movietweetings(args: argparse.Namespace, name: str):  # type: ignore
     return data, []
 
 
-def _import_columns(args: argparse.Namespace, name: str):  # type: ignore[no-untyped-def]
+def _import_columns(args: argparse.Namespace, name: str) -> tuple[Interactions, list[str]]:
     from ..data.importers.columns import ColumnMapping, import_tables
 
     mapping = ColumnMapping(

@@ -64,7 +64,7 @@ def bundled_profiles(name: str = DEFAULT, which: str = "test") -> pd.DataFrame:
     """The user profiles written from what was known before one of the two cuts; columns as in `PROFILE_COLUMNS`.
 
     Args:
-        which: `validation` while choosing settings, `test` for the refit: the second holds what the first must not know.
+        which: `validation` while choosing settings, `test` for the refit: the second knows what the first must not.
 
     Raises:
         ValueError: an unknown data set or cut.

@@ -154,9 +154,7 @@ def text_signal(
         TableError: too few users with two items.
     """
     if vectors.ndim != 2 or len(vectors) != split.n_items:
-        raise ValueError(
-            f"vectors have shape {vectors.shape}, expected [{split.n_items}, d]: one row for each item id."
-        )
+        raise ValueError(f"vectors have shape {vectors.shape}, expected [{split.n_items}, d]: a row for each item.")
     if not np.isfinite(vectors).all():
         raise ValueError("vectors hold NaN or infinite values; encode the texts again.")
     if permutations < 2:

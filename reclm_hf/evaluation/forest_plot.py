@@ -40,8 +40,7 @@ def render_svg(results: pd.DataFrame) -> str:
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
         *_legend(order),
     ]
-    for row in order:
-        parts.append(_text(labels - 12, heights[row["row"]] + 4, row["row"], "end", _COLOURS[row["group"]]))
+    parts += [_text(labels - 12, heights[row["row"]] + 4, row["row"], "end", _COLOURS[row["group"]]) for row in order]
     for number, setting in enumerate(settings):
         left = labels + number * (_PANEL + _GAP)
         parts += _panel(sort_rows(results, setting), setting, left, heights, bottom)

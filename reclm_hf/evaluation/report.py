@@ -1,9 +1,9 @@
-"""The files of a report: `results.parquet` and `comparisons.parquet` hold everything, the rest is rendered from them."""
+"""The files of a report: two Parquet tables hold everything, `report.md` and `report.svg` are rendered from them."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,7 @@ def write_files(
 ) -> None:
     """Write the four files of a report from its two tables, for example tables read back and joined."""
     from ..data.tables import write_parquet
+    from ..recommender.catalog import write_atomically
     from .forest_plot import render_svg
     from .report_text import render_markdown
 
@@ -65,19 +66,17 @@ def write_files(
     folder.mkdir(parents=True, exist_ok=True)
     write_parquet(results, folder / "results.parquet", _arrow_columns(RESULT_COLUMNS))
     write_parquet(comparisons, folder / "comparisons.parquet", _arrow_columns(COMPARISON_COLUMNS))
-    _write_text(folder / "report.svg", render_svg(results))
-    _write_text(folder / "report.md", render_markdown(results, comparisons, notes=notes, draws=draws))
+    texts = {
+        "report.svg": render_svg(results),
+        "report.md": render_markdown(results, comparisons, notes=notes, draws=draws),
+    }
+    for name, text in texts.items():
+        write_atomically(folder / name, partial(_write_text, text=text))
 
 
 def _arrow_columns(columns: Sequence[str]) -> dict[str, str]:
     return {name: _ARROW.get(name, "double") for name in columns}
 
 
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+def _write_text(path: str, text: str) -> None:
+    Path(path).write_text(text, encoding="utf-8")

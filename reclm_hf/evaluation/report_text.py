@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .rows import ALPHA
 from .statistics import DRAWS
 
 if TYPE_CHECKING:
@@ -138,22 +139,23 @@ def _comparison_section(comparisons: pd.DataFrame) -> str:
     head += f"{len(comparisons)} comparisons: {shown}. The verdict is about the first row against the second.\n\n"
     lines = [["setting", "metric", "first", "second", "difference [95 %]", "wider over", "p", "p (Holm)"]]
     lines[0] += ["detectable", "verdict"]
-    for line in comparisons.to_dict("records"):
-        lines.append(
-            [
-                _SHORT.get(line["setting"], line["setting"]),
-                line["metric"],
-                _escape(line["a"]),
-                _escape(line["b"]),
-                f"{line['difference']:+.4f} {_bracket(line, '+.4f')}".strip(),
-                line["interval"],
-                f"{line['p']:.4f}",
-                f"{line['p_holm']:.4f}",
-                _number(line["minimal_detectable_effect"]),
-                f"**{line['verdict']}**" if line["verdict"] != "not shown" else "not shown",
-            ]
-        )
+    lines += [_comparison_cells(line) for line in comparisons.to_dict("records")]
     return head + _markdown_table(lines)
+
+
+def _comparison_cells(line: dict[str, Any]) -> list[str]:
+    return [
+        _SHORT.get(line["setting"], line["setting"]),
+        line["metric"],
+        _escape(line["a"]),
+        _escape(line["b"]),
+        f"{line['difference']:+.4f} {_bracket(line, '+.4f')}".strip(),
+        line["interval"],
+        f"{line['p']:.4f}",
+        f"{line['p_holm']:.4f}",
+        _number(line["minimal_detectable_effect"]),
+        f"**{line['verdict']}**" if line["verdict"] != "not shown" else "not shown",
+    ]
 
 
 def _notes_section(results: pd.DataFrame, notes: Sequence[str], draws: int) -> str:
@@ -162,17 +164,17 @@ def _notes_section(results: pd.DataFrame, notes: Sequence[str], draws: int) -> s
     seeds = sorted(set(results["n_seeds"]))
     lines = [
         "Every candidate is ranked; items of the user's history are masked; equal scores are ordered by one seeded "
-        "permutation of the items. Means are over users with targets in the setting.",
+        "permutation of the items, and one scored -inf is never a hit. Means are over users with targets there.",
         "recall@k = hits / targets of the user; ndcg@k has its ideal over min(targets, k).",
         f"Intervals: {draws:,} paired bootstraps over users and, separately, over test items; the wider one is shown. "
-        "Where it is the one over items, few items decide the figure.",
-        "`better` and `worse` need both intervals beside 0 and a sign-flip p below 0.05 after Holm's correction over "
-        "all comparisons of the metric here. `not shown` is no proof of equality: a true difference of the size "
+        "An interval over items that is far wider than the one over users says that few items decide the figure.",
+        f"`better` and `worse` need both intervals beside 0 and a sign-flip p below {ALPHA:g} after Holm's correction "
+        "over all comparisons of the metric here. `not shown` is no proof of equality: a true difference of the size "
         "`detectable` would have been found four times in five.",
         f"Seeds per row: {', '.join(str(count) for count in seeds)}. Several seeds are averaged within each user.",
     ]
     if "floor" in kinds:
-        lines.append("Floors need no training of ours: a model that does not beat the best of them is worth nothing.")
+        lines.append("Floors are simple methods: a model that does not beat the best of them adds nothing.")
     if "mean user" in kinds:
         lines.append(
             "A mean-user row is the model with every user vector replaced by the mean: what it reaches is popularity, "

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from .profile import IDENTITY_LABEL, INTERESTS_LABEL, USER_ITEMS, Profile, render, split_items
+from .profile import IDENTITY_LABEL, INTERESTS_LABEL, USER_ITEMS, Profile, render
 from .prompts import Message
+from .slots import SlotVocabulary
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-_SLOT_ENDS = ("\n", ";")
+Pick = Callable[["torch.Tensor", list[list[int]]], "torch.Tensor"]
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,13 @@ class TransformersEngine:
         *,
         size: int = USER_ITEMS,
         batch_size: int = 32,
-        slot_tokens: int = 20,
+        slot_tokens: int = 24,
         repetition_penalty: float = 1.15,
         temperature: float = 0.7,
         top_p: float = 0.9,
     ) -> None:
         self.model = model.eval()
+        self.slots = SlotVocabulary(tokenizer, model.config.vocab_size)
         self.tokenizer = tokenizer
         self.size = size
         self.batch_size = batch_size
@@ -97,12 +99,6 @@ class TransformersEngine:
         self.top_p = top_p
         self.generator = f"{generator}; forced slots {size}+{size}, {str(model.dtype).removeprefix('torch.')}"
         self._prefixes: dict[str, SharedPrefix] = {}
-        self._text_of: dict[int, str] = {}
-        self._free_tokens = {
-            token
-            for mark in (",", ", ", " ,", ";", " ", "\n", "-", ".")
-            for token in tokenizer.encode(mark, add_special_tokens=False)
-        } | {token for token in (tokenizer.eos_token_id, tokenizer.pad_token_id) if token is not None}
 
     @classmethod
     def from_model_id(
@@ -151,16 +147,20 @@ class TransformersEngine:
         suffixes = [self._suffix(request, shown) for request in requests]
         batch = prefix.batch(suffixes, self.tokenizer.pad_token_id, room=2 * self.slot_tokens + 64)
         start = batch.length
-        pick = self._picker(prefix, seeds)
-        first = batch.continue_greedily(pick, self._finished, self.slot_tokens)
-        identities = [self._items(tokens) for tokens in first]
+        pick = self._picker(seeds, [[] for _ in requests])
+        first = batch.continue_greedily(pick, lambda _, new: self.slots.is_full(new, self.size), self.slot_tokens)
+        identities = [self.slots.items(tokens, self.size) for tokens in first]
         batch.hide_since(start)
         written = [self._tokens(f" {', '.join(items)}; {INTERESTS_LABEL}") for items in identities]
         batch.read(written)
-        second = batch.continue_greedily(self._after(pick, written), self._finished, self.slot_tokens)
+        second = batch.continue_greedily(
+            self._picker(seeds, written),
+            lambda row, new: self.slots.is_full(new, self.size, identities[row]),
+            self.slot_tokens,
+        )
         out = []
         for row in range(len(requests)):
-            profile = Profile(tuple(identities[row]), tuple(self._items(second[row])))
+            profile = Profile(tuple(identities[row]), tuple(self.slots.items(second[row], self.size, identities[row])))
             tokens_in = len(prefix.tokens) + len(suffixes[row])
             out.append((profile, GeneratedProfile(render(profile), tokens_in, len(first[row]) + len(second[row]))))
         return out
@@ -186,53 +186,28 @@ class TransformersEngine:
             raise ValueError("this chat template changes earlier messages when later ones follow; use another model")
         return self._tokens(whole[len(shown) :] + IDENTITY_LABEL)
 
-    def _picker(
-        self, prefix: SharedPrefix, seeds: list[int] | None
-    ) -> Callable[[torch.Tensor, list[list[int]]], torch.Tensor]:
-        """Greedy choice after the repetition penalty, or a draw from each row's own generator where seeds are given."""
+    def _picker(self, seeds: list[int] | None, before: list[list[int]]) -> Pick:
+        """Greedy choice after the repetition penalty, or a draw from each row's own generator where seeds are given.
+
+        `before` are tokens of each row that count as written although they are not in the slot being filled.
+        """
         import torch
 
         generators = None if seeds is None else [torch.Generator().manual_seed(seed) for seed in seeds]
+        slots = self.slots
 
         def pick(logits: torch.Tensor, rows: list[list[int]]) -> torch.Tensor:
+            logits = logits + torch.stack([slots.mask(tokens) for tokens in rows])
             for row, tokens in enumerate(rows):
-                used = [token for token in set(tokens) if token not in self._free_tokens]
-                if used:
-                    values = logits[row, used]
-                    penalty = self.repetition_penalty
-                    logits[row, used] = torch.where(values > 0, values / penalty, values * penalty)
+                used = list({*before[row], *tokens} - slots.unpenalised)
+                values = logits[row, used]
+                penalty = self.repetition_penalty
+                logits[row, used] = torch.where(values > 0, values / penalty, values * penalty)
             if generators is None:
                 return logits.argmax(-1)
             return _draw(logits / self.temperature, self.top_p, generators)
 
         return pick
-
-    def _after(
-        self, pick: Callable[[torch.Tensor, list[list[int]]], torch.Tensor], before: list[list[int]]
-    ) -> Callable[[torch.Tensor, list[list[int]]], torch.Tensor]:
-        return lambda logits, rows: pick(logits, [[*a, *b] for a, b in zip(before, rows, strict=True)])
-
-    def _piece(self, token: int) -> str:
-        if token not in self._text_of:
-            self._text_of[token] = self.tokenizer.decode([token])
-        return self._text_of[token]
-
-    def _ends(self, token: int) -> bool:
-        piece = self._piece(token)
-        return token in (self.tokenizer.eos_token_id, self.tokenizer.pad_token_id) or any(e in piece for e in _SLOT_ENDS)
-
-    def _finished(self, row: int, tokens: list[int]) -> bool:
-        """A slot is full at its end mark, or when a comma has closed its last item."""
-        if self._ends(tokens[-1]):
-            return True
-        return "," in self._piece(tokens[-1]) and len(self._items(tokens)) >= self.size
-
-    def _items(self, tokens: list[int]) -> list[str]:
-        """The first items of a slot. An item cut off by the token limit is kept: `clean_item` trims it."""
-        text = self.tokenizer.decode([token for token in tokens if token != self.tokenizer.eos_token_id])
-        for end in _SLOT_ENDS:
-            text = text.split(end)[0]
-        return split_items(text)[: self.size]
 
 
 def _seed(key: str) -> int:

@@ -18,35 +18,41 @@ from .graph import Graph, normalized_adjacency
 from .modeling_reclm_recommender import RecLMRecommender
 from .profile_modes import profile_vectors
 
-RIDGE = 30.0
+# Averaged, because which single penalty is best turns on a handful of new items.
+RIDGES = (10.0, 30.0, 100.0, 300.0)
 
 
 @dataclass(frozen=True)
 class HistoryFeatures:
-    """Arrays of one cut, from its history alone; the fields are those of `HistoryState` and the ridge behind them."""
+    """Arrays of one cut, from its history alone; see `HistoryState`. The ridge is kept to score items added later."""
 
     user_text: np.ndarray  # [U, d_t]
-    popularity: np.ndarray  # [I, H]
-    ridge_weight: np.ndarray  # [d_t, H]
-    ridge_bias: np.ndarray  # [H]
+    popularity: np.ndarray  # [I]
+    ridge_weight: np.ndarray  # [d_t]
+    ridge_bias: float
 
 
-def history_features(split: Split, item_text: np.ndarray, half_lives: list[float | None]) -> HistoryFeatures:
+def history_features(split: Split, item_text: np.ndarray, half_life_days: float | None) -> HistoryFeatures:
     """Features of `floor_residual` at a cut. item_text: [I, d_t] centred vectors."""
-    counts = [decayed_popularity(split, half_life) for half_life in half_lives]
-    ridges = [fit_text_popularity(item_text, count, split.warm, RIDGE) for count in counts]
+    count = decayed_popularity(split, half_life_days)
+    log_count = np.log1p(count)
+    share = log_count - np.log(np.exp(log_count[split.warm]).sum())
+    ridges = [fit_text_popularity(item_text, count, split.warm, ridge) for ridge in RIDGES]
+    weight = np.mean([ridge.weight for ridge in ridges], axis=0)
+    expected = item_text[split.warm] @ weight
+    scale = float(expected.std()) or 1.0
     return HistoryFeatures(
         user_text=history_mean(split, item_text),
-        popularity=np.log1p(np.stack(counts, axis=1)),
-        ridge_weight=np.stack([ridge.weight for ridge in ridges], axis=1),
-        ridge_bias=np.array([ridge.bias for ridge in ridges], dtype=np.float32),
+        popularity=np.where(split.warm, share, 0.0).astype(np.float32),
+        ridge_weight=(weight / scale).astype(np.float32),
+        ridge_bias=float(-expected.mean() / scale),
     )
 
 
 def history_state(model: RecLMRecommender, split: Split) -> HistoryState:
     """The state of an earlier cut for a model built at a later one: what a training episode is scored from."""
     item_text = model.item_text.numpy()
-    features = history_features(split, item_text, model.config.half_lives)
+    features = history_features(split, item_text, model.config.half_life_days)
     adjacency = None
     if model.graph is not None:
         graph = Graph(0)
@@ -115,12 +121,12 @@ def _fill(
     if profiles is not None:
         tensors["user_profile"] = profiles
     if model.floors is not None:
-        features = history_features(split, item_text, model.config.half_lives)
+        features = history_features(split, item_text, model.config.half_life_days)
         tensors |= {
             "user_text": features.user_text,
             "popularity": features.popularity,
             "text_popularity_weight": features.ridge_weight,
-            "text_popularity_bias": features.ridge_bias,
+            "text_popularity_bias": np.array([features.ridge_bias]),
         }
     for name, array in tensors.items():
         getattr(model, name).copy_(torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)))

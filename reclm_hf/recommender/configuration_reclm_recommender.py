@@ -28,7 +28,9 @@ class RecLMRecommenderConfig(PreTrainedConfig):
         embedding_dim: d. text_dim: d_t, width of item text vectors. profile_dim: width of profile vectors.
         n_layers: propagation layers of graph backbones.
         nnz: entries of the normalised adjacency; 0 for backbones without a graph.
-        half_lives: days, of the decayed popularity features of `floor_residual`; None is all time.
+        half_life_days: of the decayed popularity in `floor_residual`; None counts all time alike.
+        cold_offset: where `floor_residual` puts a cold item of average text against the log share of popularity of
+            the warm ones; like the half-life it is chosen on validation.
         l2: weight of the squared norm of the embeddings of a batch.
         id_dropout: share of item ID embeddings dropped in training, so that cold items are practised.
         text_encoder, text_encoder_revision, text_max_length: the encoder whose vectors the weights expect, so that
@@ -52,7 +54,8 @@ class RecLMRecommenderConfig(PreTrainedConfig):
         profile_dim: int = 384,
         n_layers: int = 2,
         nnz: int = 0,
-        half_lives: list[float | None] | None = None,
+        half_life_days: float | None = 7.0,
+        cold_offset: float = -11.0,
         text_encoder: str = "sentence-transformers/all-MiniLM-L6-v2",
         text_encoder_revision: str | None = None,
         text_max_length: int = 128,
@@ -82,7 +85,8 @@ class RecLMRecommenderConfig(PreTrainedConfig):
         self.profile_dim = profile_dim
         self.n_layers = n_layers
         self.nnz = nnz
-        self.half_lives = [3.0, 7.0, 30.0, None] if half_lives is None else half_lives
+        self.half_life_days = half_life_days
+        self.cold_offset = cold_offset
         self.text_encoder = text_encoder
         self.text_encoder_revision = text_encoder_revision
         self.text_max_length = text_max_length

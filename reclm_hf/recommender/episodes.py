@@ -14,22 +14,56 @@ from .build import history_state
 from .floors import HistoryState
 
 if TYPE_CHECKING:
-    from .modeling_reclm_recommender import RecLMRecommender, Representations
+    from .modeling_reclm_recommender import RecLMRecommender, ScoreParts
 
 _MASKED = -1e9
+# Popular enough to be confused with a target; more candidates cost time and change nothing that was measured.
+_WARM_CANDIDATES = 2000
+# Bounds the memory of a ranking's fixed scores: [users, candidates] float32.
+_MOST_USERS = 4096
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One softmax of an episode: its users rank its candidates.
+
+    Attributes:
+        users: [B] int64 user rows that have targets here. candidates: [C] int64 item rows.
+        text, profile: [B, C] fixed text scores (cosines); the latter None without profiles.
+        seen, target: [2, n] (place in `users`, place in `candidates`). weight: [m] 1 / targets of the user.
+    """
+
+    users: torch.Tensor
+    candidates: torch.Tensor
+    text: torch.Tensor
+    profile: torch.Tensor | None
+    seen: torch.Tensor
+    target: torch.Tensor
+    weight: torch.Tensor
+
+    def loss(self, parts: ScoreParts) -> torch.Tensor:
+        """Mean over users of the multi-positive softmax loss; seen items are no candidates."""
+        encoded = parts.backbone
+        scores = encoded.user[self.users] @ encoded.item[self.candidates].T + encoded.item_bias[self.candidates]
+        if parts.text_weight is not None:
+            scores = scores + self.text * parts.text_weight[self.candidates].T
+        if parts.profile_weight is not None and self.profile is not None:
+            scores = scores + self.profile * parts.profile_weight[self.candidates].T
+        scores = scores.index_put((self.seen[0], self.seen[1]), scores.new_tensor(_MASKED))
+        picked = scores[self.target[0], self.target[1]] - torch.logsumexp(scores, dim=1)[self.target[0]]
+        return -(self.weight * picked).sum() / len(self.users)
 
 
 @dataclass(frozen=True)
 class Episode:
-    """One block. users: [B] rows with targets; candidates: [C] item rows; seen, target: index pairs into [B, C]."""
+    """A time block seen from what was before it: one ranking among warm items, one among the items first seen in it.
+
+    Between the two nothing is learned: how high cold items stand against warm ones drifts over the blocks, so that
+    level is a setting of the model, chosen on validation.
+    """
 
     state: HistoryState
-    users: torch.Tensor
-    candidates: torch.Tensor
-    seen: torch.Tensor  # [2, n]
-    target: torch.Tensor  # [2, m]
-    target_weight: torch.Tensor  # [m] 1 / targets of the user
-    cold: torch.Tensor  # [C] bool
+    rankings: list[Ranking]
 
 
 class EpisodeEpochs:
@@ -37,59 +71,63 @@ class EpisodeEpochs:
 
     def __init__(self, model: RecLMRecommender, split: Split, n_blocks: int, first: int = 3) -> None:
         parts = blocks(split, n_blocks)[first - 1 :]
-        if not parts:
-            raise ValueError(f"{split.name}: too few interactions for {n_blocks} time blocks; give fewer blocks.")
-        self.episodes = [_episode(history_state(model, part), part) for part in parts]
+        rng = np.random.default_rng(model.config.seed)
+        self.episodes = [_episode(model, history_state(model, part), part, rng) for part in parts]
+        self.episodes = [episode for episode in self.episodes if episode.rankings]
+        if not self.episodes:
+            raise ValueError(
+                f"{split.name}: too few interactions for {n_blocks} time blocks; give fewer (`n_blocks`), or use the "
+                "preset 'standard'."
+            )
 
     def run(self, model: RecLMRecommender, optimizer: torch.optim.Optimizer, rng: np.random.Generator) -> float:
         """Train on every episode once, in random order; the mean loss."""
         total = 0.0
         for number in rng.permutation(len(self.episodes)):
+            episode = self.episodes[number]
             optimizer.zero_grad(set_to_none=True)
-            loss = episode_loss(model.encode(self.episodes[number].state), self.episodes[number])
+            scored = model.encode_parts(episode.state)
+            loss = torch.stack([ranking.loss(scored) for ranking in episode.rankings]).sum()
             loss.backward()
             optimizer.step()
-            total += float(loss)
+            total += float(loss.detach())
         return total / len(self.episodes)
 
 
-def _episode(state: HistoryState, part: Split) -> Episode:
-    users = np.unique(part.target_user)
-    candidates = part.candidates("catalogue")
+def _episode(model: RecLMRecommender, state: HistoryState, part: Split, rng: np.random.Generator) -> Episode:
+    popular = np.argsort(-np.where(part.warm, state.popularity.numpy(), -np.inf), kind="stable")[:_WARM_CANDIDATES]
+    warm = np.zeros(part.n_items, dtype=bool)
+    warm[popular] = part.warm[popular]
+    chosen = [mask for mask in (warm, part.cold) if mask[part.target_item].any()]
+    return Episode(state, [_ranking(model, state, part, mask, rng) for mask in chosen])
+
+
+def _ranking(
+    model: RecLMRecommender, state: HistoryState, part: Split, chosen: np.ndarray, rng: np.random.Generator
+) -> Ranking:
+    """The ranking of the items in `chosen` [I] bool."""
+    users = np.unique(part.target_user[chosen[part.target_item]])
+    if len(users) > _MOST_USERS:
+        users = np.sort(rng.choice(users, _MOST_USERS, replace=False))
+    candidates = np.flatnonzero(chosen)
     row = np.full(part.n_users, -1)
     row[users] = np.arange(len(users))
     column = np.full(part.n_items, -1)
     column[candidates] = np.arange(len(candidates))
-    history = row[part.history_user] >= 0
-    seen = np.stack([row[part.history_user[history]], column[part.history_item[history]]])
-    target = np.stack([row[part.target_user], column[part.target_item]])
-    weight = 1.0 / np.bincount(target[0])[target[0]]
-    return Episode(
-        state=state,
+    seen, target = (
+        pairs[:, (pairs >= 0).all(axis=0)]
+        for pairs in (
+            np.stack([row[part.history_user], column[part.history_item]]),
+            np.stack([row[part.target_user], column[part.target_item]]),
+        )
+    )
+    item_text = model.item_text[candidates]
+    return Ranking(
         users=torch.from_numpy(users.astype(np.int64)),
-        candidates=torch.from_numpy(candidates.astype(np.int64)),
+        candidates=torch.from_numpy(candidates),
+        text=state.user_text[users] @ item_text.T,
+        profile=None if model.profile_gain is None else model.user_profile[users] @ item_text.T,
         seen=torch.from_numpy(seen),
         target=torch.from_numpy(target),
-        target_weight=torch.from_numpy(weight.astype(np.float32)),
-        cold=torch.from_numpy(part.cold[candidates]),
+        weight=torch.from_numpy((1.0 / np.bincount(target[0])[target[0]]).astype(np.float32)),
     )
-
-
-def episode_loss(encoded: Representations, episode: Episode, cold_weight: float = 0.5) -> torch.Tensor:
-    """User-mean softmax over all candidates, plus `cold_weight` x the same over the cold candidates alone."""
-    scores = encoded.user[episode.users] @ encoded.item[episode.candidates].T + encoded.item_bias[episode.candidates]
-    scores = scores.index_put((episode.seen[0], episode.seen[1]), scores.new_tensor(_MASKED))
-    loss = _softmax_loss(scores, episode.target, episode.target_weight, len(episode.users))
-    is_cold = episode.cold[episode.target[1]]
-    if not cold_weight or not is_cold.any():
-        return loss
-    position = torch.cumsum(episode.cold, 0) - 1
-    rows, row = torch.unique(episode.target[0][is_cold], return_inverse=True)
-    target = torch.stack([row, position[episode.target[1][is_cold]]])
-    weight = 1.0 / torch.bincount(row)[row].float()
-    return loss + cold_weight * _softmax_loss(scores[rows][:, episode.cold], target, weight, len(rows))
-
-
-def _softmax_loss(scores: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, n_users: int) -> torch.Tensor:
-    picked = scores[target[0], target[1]] - torch.logsumexp(scores, dim=1)[target[0]]
-    return -(weight * picked).sum() / n_users

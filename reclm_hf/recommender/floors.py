@@ -1,7 +1,8 @@
 """The floors that the preset `floor_residual` contains: text cosine, decayed popularity, text -> popularity.
 
 Every term is a dot product of a user part and an item part, or an item bias, so that the whole model stays one
-maximum inner product.
+maximum inner product. Popularity and its text estimate keep the weight they have in closed form: trained on past
+blocks, they drift towards those blocks and lose what the last days say. Training only adds to them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+COSINE_SCALE = 5.0
+
 
 class HistoryState(NamedTuple):
     """What is known at one cut. The buffers hold the state a model is served with; training episodes bring their own.
@@ -18,8 +21,8 @@ class HistoryState(NamedTuple):
     Attributes:
         user_text: [U, d_t] normalised mean of the user's history vectors, zeros without history.
         item_warm: [I] float, 1 for items with history.
-        popularity: [I, H] log1p of the decayed popularity, one column a half-life.
-        text_popularity: [I, H] what the ridge on item texts expects of that.
+        popularity: [I] log share of decayed popularity among warm items.
+        text_popularity: [I] what the texts let expect of it, in standard deviations over warm items.
         adjacency: [U + I, U + I] sparse CSR, or None for backbones without a graph.
     """
 
@@ -31,24 +34,21 @@ class HistoryState(NamedTuple):
 
 
 class Floors(nn.Module):
-    """Weights of the floor terms, [1] or [H] each. Gates let the backbone in, for cold and for warm items apart."""
+    """Learned weights beside the closed-form floors; pairs hold the weight for cold and for warm items."""
 
-    def __init__(self, n_half_lives: int) -> None:
+    def __init__(self, text_dim: int) -> None:
         super().__init__()
-        self.cosine = nn.Parameter(torch.zeros(2))  # cold, warm
-        self.gate = nn.Parameter(torch.zeros(2))  # cold, warm
-        self.warm_popularity = nn.Parameter(torch.zeros(n_half_lives))
-        self.warm_text = nn.Parameter(torch.zeros(n_half_lives))
-        self.cold_text = nn.Parameter(torch.zeros(n_half_lives))
-        self.cold_offset = nn.Parameter(torch.zeros(1))
+        self.cosine = nn.Parameter(torch.tensor([0.7 * COSINE_SCALE, 0.0]))
+        self.gate = nn.Parameter(torch.zeros(2))  # of the backbone
+        self.head = nn.Parameter(torch.zeros(2, text_dim))  # linear text -> bias
 
-    def item_bias(self, state: HistoryState) -> torch.Tensor:
-        """[I]: popularity (and its text estimate) for warm items, the text estimate and an offset for cold ones."""
-        warm_bias = state.popularity @ self.warm_popularity + state.text_popularity @ self.warm_text
-        cold_bias = state.text_popularity @ self.cold_text + self.cold_offset
-        return torch.where(state.item_warm > 0, warm_bias, cold_bias)
+    def item_bias(self, state: HistoryState, item_text: torch.Tensor, cold_offset: float) -> torch.Tensor:
+        """[I]: decayed popularity for warm items, its text estimate for cold ones, and the learned head."""
+        base = torch.where(state.item_warm > 0, state.popularity, state.text_popularity + cold_offset)
+        head = COSINE_SCALE * (item_text @ self.head.T)  # [I, 2]
+        return base + torch.where(state.item_warm > 0, head[:, 1], head[:, 0])
 
-    @staticmethod
-    def by_warmth(weights: torch.Tensor, state: HistoryState) -> torch.Tensor:
-        """[I, 1]: the second of two weights for warm items, the first for cold ones."""
-        return torch.where(state.item_warm > 0, weights[1], weights[0]).unsqueeze(1)
+
+def by_warmth(weights: torch.Tensor, state: HistoryState) -> torch.Tensor:
+    """[I, 1]: the second of two weights for warm items, the first for cold ones."""
+    return torch.where(state.item_warm > 0, weights[1], weights[0]).unsqueeze(1)

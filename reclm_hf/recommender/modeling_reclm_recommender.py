@@ -21,7 +21,7 @@ from .backbone_bias_mf import BiasMF
 from .backbone_lightgcn import LightGCN
 from .catalog import CATALOG_FILE, TENSORS_FILE, USERS_FILE, Catalog, CatalogRecommender
 from .configuration_reclm_recommender import RecLMRecommenderConfig
-from .floors import Floors, HistoryState
+from .floors import Floors, HistoryState, by_warmth
 from .fusion import ProfileFusion, mlp
 from .graph import Graph
 from .serving import ServingMixin
@@ -47,6 +47,17 @@ class Representations(NamedTuple):
     item_bias: torch.Tensor
 
 
+class ScoreParts(NamedTuple):
+    """The backbone's representations (with every item bias), and the weights [I, 1] of the two text terms.
+
+    text_weight: of user_text . item_text. profile_weight: of user_profile . item_text. None where there is no term.
+    """
+
+    backbone: Representations
+    text_weight: torch.Tensor | None
+    profile_weight: torch.Tensor | None
+
+
 class RecLMRecommender(ServingMixin, CatalogRecommender, PreTrainedModel):
     """A recommender that is saved, loaded and shared like any transformers model.
 
@@ -67,8 +78,8 @@ class RecLMRecommender(ServingMixin, CatalogRecommender, PreTrainedModel):
         self.backbone = BACKBONES[config.backbone](config.n_layers)
         self.item_bias = nn.Embedding(n_items, 1) if self.backbone.has_item_bias else None
         self.fusion = ProfileFusion(d, config.profile_dim) if config.augmented else None
-        self.floors = Floors(len(config.half_lives)) if config.floors else None
-        # M of the profile's own path into text space; starts as the identity with weight zero.
+        self.floors = Floors(config.text_dim) if config.floors else None
+        # The profile's own path into text space, for cold and for warm items; starts with weight zero.
         self.profile_gain = nn.Parameter(torch.zeros(2)) if self._profile_path(config) else None
         self.graph = Graph(config.nnz) if self.backbone.needs_graph else None
         self._register_state(config)
@@ -80,16 +91,15 @@ class RecLMRecommender(ServingMixin, CatalogRecommender, PreTrainedModel):
         return config.augmented and config.profile_text_path and config.profile_dim == config.text_dim
 
     def _register_state(self, config: RecLMRecommenderConfig) -> None:
-        n_half_lives = len(config.half_lives)
         self.register_buffer("item_text", torch.zeros(config.n_items, config.text_dim))  # centred, unit length
         self.register_buffer("text_mean", torch.zeros(config.text_dim))
         self.register_buffer("profile_mean", torch.zeros(config.profile_dim))
         self.register_buffer("item_warm", torch.zeros(config.n_items))
         if config.floors:
             self.register_buffer("user_text", torch.zeros(config.n_users, config.text_dim))
-            self.register_buffer("popularity", torch.zeros(config.n_items, n_half_lives))
-            self.register_buffer("text_popularity_weight", torch.zeros(config.text_dim, n_half_lives))
-            self.register_buffer("text_popularity_bias", torch.zeros(n_half_lives))
+            self.register_buffer("popularity", torch.zeros(config.n_items))
+            self.register_buffer("text_popularity_weight", torch.zeros(config.text_dim))
+            self.register_buffer("text_popularity_bias", torch.zeros(1))
         if config.augmented:
             # Centred, unit length; zeros for users without a profile.
             self.register_buffer("user_profile", torch.zeros(config.n_users, config.profile_dim))
@@ -121,12 +131,26 @@ class RecLMRecommender(ServingMixin, CatalogRecommender, PreTrainedModel):
         return HistoryState(self.user_text, self.item_warm, self.popularity, expected, adjacency)
 
     def encode(self, state: HistoryState | None = None) -> Representations:
-        """All users and items at once.
+        """All users and items at once, every term of the score as one dot product.
 
         Args:
             state: None takes the model's own; training episodes pass theirs.
         """
         state = self.state() if state is None else state
+        parts = self.encode_parts(state)
+        user, item = [parts.backbone.user], [parts.backbone.item]
+        if parts.text_weight is not None:
+            user.append(state.user_text)
+            item.append(self.item_text * parts.text_weight)
+        if parts.profile_weight is not None:
+            user.append(self.user_profile)
+            item.append(self.item_text * parts.profile_weight)
+        if len(user) == 1:
+            return parts.backbone
+        return Representations(torch.cat(user, dim=1), torch.cat(item, dim=1), parts.backbone.item_bias)
+
+    def encode_parts(self, state: HistoryState) -> ScoreParts:
+        """The terms apart, so that training need not push gradients through fixed text vectors."""
         user = self.user_embedding.weight  # [U, d]
         if self.fusion is not None:
             user = self.fusion(user, self.user_profile)
@@ -135,22 +159,16 @@ class RecLMRecommender(ServingMixin, CatalogRecommender, PreTrainedModel):
             warm = warm * (torch.rand_like(warm) >= self.config.id_dropout)
         item = self.item_embedding.weight * warm + self.project_text(self.item_text)  # [I, d]
         user, item = self.backbone(user, item, state.adjacency)
-        bias = item.new_zeros(len(item)) if self.item_bias is None else self.item_bias.weight.squeeze(1) * warm.squeeze(1)
+        bias = item.new_zeros(len(item)) if self.item_bias is None else (self.item_bias.weight * warm).squeeze(1)
         if self.floors is None:
-            return Representations(user, item, bias)
-        return self._with_floors(Representations(user, item, bias), state)
-
-    def _with_floors(self, backbone: Representations, state: HistoryState) -> Representations:
-        floors = self.floors
-        assert floors is not None
-        gate = floors.by_warmth(floors.gate, state)  # [I, 1]
-        user_parts = [backbone.user, state.user_text]
-        item_parts = [backbone.item * gate, self.item_text * floors.by_warmth(floors.cosine, state)]
-        if self.profile_gain is not None:
-            user_parts.append(self.user_profile)
-            item_parts.append(self.item_text * floors.by_warmth(self.profile_gain, state))
-        bias = backbone.item_bias * gate.squeeze(1) + floors.item_bias(state)
-        return Representations(torch.cat(user_parts, dim=1), torch.cat(item_parts, dim=1), bias)
+            return ScoreParts(Representations(user, item, bias), None, None)
+        gate = by_warmth(self.floors.gate, state)  # [I, 1]
+        bias = bias * gate.squeeze(1) + self.floors.item_bias(state, self.item_text, self.config.cold_offset)
+        return ScoreParts(
+            Representations(user, item * gate, bias),
+            by_warmth(self.floors.cosine, state),
+            None if self.profile_gain is None else by_warmth(self.profile_gain, state),
+        )
 
     @torch.no_grad()
     def score(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
@@ -172,7 +190,7 @@ class RecLMRecommender(ServingMixin, CatalogRecommender, PreTrainedModel):
     @torch.no_grad()
     def _served(self) -> Representations:
         # Scoring in blocks asks again and again; the version counters of all tensors say whether anything changed.
-        version = tuple(tensor._version for tensor in self.parameters()) + (id(self.item_text), len(self.item_text))
+        version = (*(tensor._version for tensor in self.parameters()), id(self.item_text), self.config.cold_offset)
         if getattr(self, "_cache", None) is None or self._cache[0] != version:
             training = self.training
             self.eval()

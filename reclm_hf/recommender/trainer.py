@@ -36,11 +36,11 @@ class TrainerOptions:
         n_blocks: time blocks of the history, for episodes. checkpoint_seconds: least time between checkpoints.
     """
 
-    max_epochs: int = 60
+    max_epochs: int = 40
     batch_size: int = 2048
-    learning_rate: float = 5e-3
-    patience: int = 4
-    evaluate_every: int = 3
+    learning_rate: float = 3e-3
+    patience: int = 3
+    evaluate_every: int = 5
     seed: int = 0
     n_blocks: int = 10
     checkpoint_seconds: float = 5.0
@@ -86,7 +86,7 @@ class TripleEpochs:
             loss = model(user_index=batch[0], positive_index=batch[1], negative_index=batch[2]).loss
             loss.backward()
             optimizer.step()
-            total += float(loss) * batch.shape[1]
+            total += float(loss.detach()) * batch.shape[1]
         return total / len(user)
 
 

@@ -34,8 +34,8 @@ def parse_times(
         datetime64[us, UTC], with the index of `values`.
 
     Raises:
-        TableError: naming the first rows (by the index of `values`) that cannot be read; that are empty; that mix units; or that mix times with
-            and without a zone while no `timezone` is given.
+        TableError: naming the first rows (by the index of `values`) that cannot be read; that are empty; that are in
+            another unit; or that name a zone where others do not, while no `timezone` is given.
     """
     import pandas as pd
 
@@ -142,9 +142,7 @@ def _from_iso(texts: pd.Series, numeric: pd.Series, source: str, column: str, ti
     if aware.all():
         return times.astype("datetime64[us, UTC]")
     if aware.any() and timezone is None:
-        few, what = (
-            (aware, "a time with a zone") if aware.sum() * 2 <= len(aware) else (~aware, "a time without a zone")
-        )
+        few, what = (aware, "a time with a zone") if aware.mean() <= 0.5 else (~aware, "a time without a zone")
         raise bad_rows(
             source,
             column,

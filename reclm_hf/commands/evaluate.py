@@ -1,0 +1,45 @@
+"""`reclm evaluate`: saved recommenders beside the floors, with intervals."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .output import finish
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `evaluate`."""
+    from ..data.bundled import DEFAULT
+
+    parser = subparsers.add_parser("evaluate", help="evaluate saved recommenders on the test period beside the floors")
+    parser.add_argument("models", metavar="MODEL", nargs="+", help="folders or Hub ids")
+    parser.add_argument("--data", default=DEFAULT, help=f"a folder or a name ({DEFAULT})")
+    parser.add_argument("--output", type=Path, default=Path("runs/evaluate"), metavar="FOLDER")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and write the report."""
+    from ..data.load import load_splits
+    from ..evaluation.report import write_report
+    from ..evaluation.report_text import render_terminal
+    from ..pipeline.evaluate_stage import floor_rows, saved_model_rows
+    from ..pipeline.texts import encode_items
+    from ..recommender.text_encoder import TextEncoder
+
+    splits = load_splits(args.data)
+    rows = [row for source in args.models for row in saved_model_rows(source, splits.test)]
+    rows = floor_rows(splits, encode_items(splits.data, TextEncoder()), args.output / "floors") + rows
+    models = [row.label for row in rows if row.kind == "model"]
+    floors = [row.label for row in rows if row.kind == "floor"]
+    results, comparisons = write_report(
+        args.output,
+        rows,
+        [(model, floor) for model in models for floor in floors],
+        dataset=splits.data.name,
+        fingerprint=splits.fingerprint,
+    )
+    report = args.output / "report.md"
+    content = {"report": str(report), "comparisons": comparisons.to_dict("records")}
+    return finish(args, [render_terminal(results)], content, f"read {report}, or reclm recommend {args.models[0]} USER")

@@ -1,0 +1,54 @@
+"""`reclm profiles build`: a language model writes a profile of every user, as of a cut."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .output import finish
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `profiles` with its subcommands."""
+    from ..data.bundled import DEFAULT
+
+    parser = subparsers.add_parser("profiles", help="write user profiles with a language model")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    build = actions.add_parser("build", help="profiles of all users, resumable; a second run writes only what changed")
+    build.add_argument("data", metavar="DATA", nargs="?", default=DEFAULT, help=f"a folder or a name ({DEFAULT})")
+    build.add_argument("--cut", choices=("validation", "test", "both"), default="both", help="as of which cut")
+    build.add_argument("--model", default="HuggingFaceTB/SmolLM2-135M-Instruct", help="Hub id or folder of a chat model")
+    build.add_argument("--revision", help="of the model on the Hub")
+    build.add_argument("--batch-size", type=int, default=32)
+    build.add_argument("--users", type=int, metavar="N", help="only the first N users; default: all with history")
+    build.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/NAME/profiles")
+    build.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write or resume the profiles of one or both cuts."""
+    import numpy as np
+
+    from ..data.load import load_splits
+    from ..pipeline.manifest import profile_summary
+    from ..pipeline.profile_stage import write_profiles
+    from ..pipeline.texts import encode_items
+    from ..profiles.engines import TransformersEngine
+    from ..recommender.text_encoder import TextEncoder
+
+    splits = load_splits(args.data)
+    folder = args.output or Path("runs") / splits.data.name / "profiles"
+    engine = TransformersEngine.from_model_id(args.model, args.revision, batch_size=args.batch_size)
+    item_vectors = encode_items(splits.data, TextEncoder())
+    result = {}
+    for split in (splits.validation, splits.test):
+        if args.cut in (split.name, "both"):
+            users = np.unique(split.history_user)[: args.users]
+            table = write_profiles(splits.data, split, item_vectors, engine, folder / split.name, users)
+            result[split.name] = profile_summary(table)
+    lines = [
+        f"{name}: {summary['rows']} profiles as of {summary['as_of']}, {summary['well_formed']:.1%} well-formed, "
+        f"{summary['distinct']:.1%} distinct, {summary['tokens_in']:,} tokens in, {summary['tokens_out']:,} out"
+        for name, summary in result.items()
+    ]
+    return finish(args, lines, result, f"reclm train {args.data} --profiles {folder} --profile-mode llm")

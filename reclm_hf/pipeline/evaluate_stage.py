@@ -1,0 +1,49 @@
+"""Rows of a report from floors and saved recommenders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reclm_hf.data.splits import Split, Splits
+from reclm_hf.data.tables import TableError
+from reclm_hf.evaluation.protocol import evaluate, mean_user
+from reclm_hf.evaluation.rows import Row
+
+from .floor_stage import fit_floors
+from .model_stage import Inputs
+
+
+def floor_rows(splits: Splits, item_vectors: np.ndarray, folder: Path) -> list[Row]:
+    """One row a floor, chosen on validation and fitted in `folder`."""
+    floors = fit_floors(Inputs(splits, item_vectors, {}), folder)
+    return [Row(name, "floor", [evaluate(floor, splits.test)]) for name, floor in floors.items()]
+
+
+def model_rows(model: Any, label: str, split: Split, seconds: float = 0.0, with_mean_user: bool = True) -> list[Row]:
+    """The row of a recommender and, on request, of the same model with every user vector replaced by the mean."""
+    config = model.config
+    described = {"backbone": config.backbone, "preset": config.preset, "profile_mode": config.profile_mode}
+    rows = [Row(label, "model", [evaluate(model, split)], fit_seconds=seconds, **described)]
+    flat = mean_user(model, split) if with_mean_user else None
+    if flat is not None:
+        rows.append(Row(f"{label} (mean user)", "mean_user", [evaluate(flat, split)], **described))
+    return rows
+
+
+def saved_model_rows(source: str, split: Split) -> list[Row]:
+    """Rows of a saved recommender.
+
+    Raises:
+        TableError: the model knows other users or items than the split.
+    """
+    from reclm_hf.auto import RecLMRecommender
+
+    model = RecLMRecommender.from_pretrained(source)
+    catalog = model.catalog
+    assert catalog is not None
+    if catalog.user_ids != split.user_ids.tolist() or catalog.item_ids != split.item_ids.tolist():
+        raise TableError(f"{source} was trained on other users or items than this data set; give its own with --data.")
+    return model_rows(model, source, split)

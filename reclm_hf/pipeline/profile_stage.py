@@ -1,0 +1,66 @@
+"""Profiles of users as of a cut: neighbours, generation, leak certificate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reclm_hf.data.interactions import Interactions
+from reclm_hf.data.splits import Split
+from reclm_hf.data.tables import PROFILE_COLUMNS, write_parquet
+from reclm_hf.profiles.generate import generate_user_profiles
+from reclm_hf.profiles.leakage import certify
+from reclm_hf.profiles.neighbors import find_neighbors
+
+from .model_stage import write_json
+from .texts import neighbor_vectors
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+
+def write_profiles(
+    data: Interactions,
+    split: Split,
+    item_vectors: np.ndarray,
+    engine: Any,
+    folder: Path,
+    users: Sequence[int] | None = None,
+) -> pd.DataFrame:
+    """Profiles of `users` (rows; None: all with history) as of the cut of `split`, resumable in `folder`.
+
+    `folder` receives the neighbour vectors, the shards, `user_profiles.parquet` and `certificate.json`.
+
+    Raises:
+        LeakageError: a profile knows something from after the cut; the table is not written then.
+    """
+    vectors = _neighbor_vectors(data, split, item_vectors, folder)
+    neighbors = find_neighbors(vectors, split, item_vectors)
+    table = generate_user_profiles(split, data.items, neighbors, engine, folder / "shards", users=users)
+    certificate = certify(table, split, data.items)
+    write_json(folder / "certificate.json", certificate.to_dict())
+    certificate.require()
+    write_parquet(table, folder / "user_profiles.parquet", PROFILE_COLUMNS)
+    return table
+
+
+def _neighbor_vectors(data: Interactions, split: Split, item_vectors: np.ndarray, folder: Path) -> np.ndarray:
+    # Kept beside the shards: retraining on other hardware could move a neighbour and with it every input hash.
+    from safetensors.numpy import load_file, save_file
+
+    from reclm_hf.recommender.catalog import write_atomically
+
+    path = folder / "neighbor_vectors.safetensors"
+    if path.is_file():
+        return load_file(path)["user"]
+    logger.info("training LightGCN for neighbours as of the %s cut", split.name)
+    vectors = neighbor_vectors(data, split, item_vectors)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda name: save_file({"user": vectors}, name))
+    return vectors
