@@ -31,7 +31,8 @@ class Floor(CatalogRecommender, ABC):
 
     Scores are float32 over the split's id space. A floor that knows items by id only gives every item without
     history one finite score below all warm items, so that its order among cold items is the order of ties, which is
-    random; `recommend` never returns such an item (`recommends_cold` is False).
+    random; `recommend` never returns such an item (`recommends_cold` is False). A floor scores the items it
+    was fitted with; after `catalog.add_items` it must be fitted again.
 
     Class attributes:
         name: key in `FLOORS`.

@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 
 from .. import __version__
 
@@ -23,8 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"reclm {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        if find_spec(f"{__package__}.{name}") is not None:
-            import_module(f"{__package__}.{name}").add_parser(subparsers)
+        import_module(f"{__package__}.{name}").add_parser(subparsers)
     for leaf in _leaves(parser):
         leaf.add_argument("--json", action="store_true", help="print one JSON object to stdout and nothing else")
         leaf.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -42,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for chatty in ("httpx", "urllib3", "filelock", "datasets", "fsspec"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()  # here, where a reader that has gone is no error
+        return code
     except KeyboardInterrupt:
         print("reclm: interrupted; the same command goes on from what is finished.", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -14,7 +14,7 @@ from reclm_hf.data.splits import Split
 from reclm_hf.data.tables import PROFILE_COLUMNS, write_parquet
 from reclm_hf.profiles.generate import generate_user_profiles
 from reclm_hf.profiles.leakage import certify
-from reclm_hf.profiles.neighbors import find_neighbors
+from reclm_hf.profiles.neighbors import top_neighbors
 
 from .model_stage import write_json
 from .texts import neighbor_vectors
@@ -40,8 +40,7 @@ def write_profiles(
     Raises:
         LeakageError: a profile knows something from after the cut; the table is not written then.
     """
-    vectors = _neighbor_vectors(data, split, item_vectors, folder)
-    neighbors = find_neighbors(vectors, split, item_vectors)
+    neighbors = top_neighbors(_neighbor_vectors(data, split, item_vectors, folder))
     table = generate_user_profiles(split, data.items, neighbors, engine, folder / "shards", users=users)
     certificate = certify(table, split, data.items)
     write_json(folder / "certificate.json", certificate.to_dict())

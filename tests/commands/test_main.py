@@ -1,0 +1,97 @@
+"""How commands end: one clear line for what a person can mend, a traceback for what only we can."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from reclm_hf import __version__
+from reclm_hf.commands import main as module
+from reclm_hf.commands.output import finish
+from reclm_hf.data.tables import TableError
+
+
+def parser_that(run: Callable[[argparse.Namespace], int]) -> Callable[[], argparse.ArgumentParser]:
+    """Stands in for `build_parser`: no arguments but the common ones, and `run` as the command."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--debug", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=run)
+    return lambda: parser
+
+
+def raising(error: BaseException) -> Callable[[argparse.Namespace], int]:
+    """A command that fails."""
+
+    def run(args: argparse.Namespace) -> int:
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (TableError("a.csv: no\n  column"), 2, "reclm: error: a.csv: no column"),
+        (
+            KeyError("'u9' is unknown: see recommend_for_history"),
+            2,
+            "reclm: error: 'u9' is unknown: see recommend_for_history",
+        ),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 2, "reclm: error: [Errno 28] No space left on device"),
+        (ValueError(), 2, "reclm: error: ValueError"),
+        (KeyboardInterrupt(), 130, "reclm: interrupted; the same command goes on from what is finished."),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_a_person_can_mend_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, message: str
+) -> None:
+    monkeypatch.setattr(module, "build_parser", parser_that(raising(error)))
+    assert module.main([]) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == message + "\n"
+
+
+def test_debug_and_our_own_faults_show_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "build_parser", parser_that(raising(TableError("broken"))))
+    with pytest.raises(TableError):
+        module.main(["--debug"])
+    monkeypatch.setattr(module, "build_parser", parser_that(raising(TypeError("a bug"))))
+    with pytest.raises(TypeError):
+        module.main([])
+
+
+def test_the_next_step_is_the_last_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run = lambda args: finish(args, ["found"], {"count": 1}, "reclm demo")  # noqa: E731
+    monkeypatch.setattr(module, "build_parser", parser_that(run))
+    assert module.main([]) == 0
+    assert capsys.readouterr().out == "found\nNext: reclm demo\n"
+    assert module.main(["--json"]) == 0
+    assert capsys.readouterr().out == '{\n  "count": 1,\n  "next": "reclm demo"\n}\n'
+
+
+def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    text = module.build_parser().format_help()
+    assert all(f"    {name}" in text for name in module.COMMANDS)
+    with pytest.raises(SystemExit):
+        module.main(["--version"])
+    assert capsys.readouterr().out == f"reclm {__version__}\n"
+
+
+def test_a_reader_that_leaves_is_no_error(child_environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "reclm_hf.commands.main", "data", "describe", "--no-text-signal"]
+    buffered = {name: value for name, value in child_environment.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(command, env=buffered, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        assert child.stderr.read() == b""
+        assert child.wait(timeout=60) == 0
