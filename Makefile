@@ -40,7 +40,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -q
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -q -m "slow and not gpu and not hub_live"
+	$(BIN)/python -m pytest -q -m "slow and not gpu and not hub_live" || test $$? -eq 5  # 5: there are none
 
 quality: $(STAMP)
 	$(BIN)/ruff check .

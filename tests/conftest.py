@@ -15,7 +15,12 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
 )
 
+import hypothesis
 import pytest
+
+# A busy machine is no failure: how long one example takes says nothing.
+hypothesis.settings.register_profile("reclm", deadline=None)
+hypothesis.settings.load_profile("reclm")
 
 REPOSITORY = Path(__file__).parents[1]
 

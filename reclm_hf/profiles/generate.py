@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,11 +106,12 @@ def generate_user_profiles(
 
     users = np.unique(split.history_user) if users is None else np.asarray(users)
     lines = [
-        ItemLine(title, tuple(categories))
+        ItemLine(title, tuple(str(category) for category in categories))
         for title, categories in zip(items["title"], items["categories"], strict=True)
     ]
     evidence = collect_evidence(split, neighbors, users)
-    requests = [_request(part, lines, split) for part in evidence]
+    shares = category_shares(split, lines)
+    requests = [_request(part, lines, shares, split) for part in evidence]
     hashes = [_input_hash(request, engine.generator) for request in requests]
     finished = _finished_rows(folder)
     open_rows = [row for row, key in enumerate(hashes) if key not in finished]
@@ -128,8 +130,20 @@ def generate_user_profiles(
     return table
 
 
-def _request(evidence: UserEvidence, lines: Sequence[ItemLine], split: Split) -> ProfileRequest:
-    message = user_message([lines[item] for item in evidence.history], [lines[item] for item in evidence.similar])
+def category_shares(split: Split, lines: Sequence[ItemLine]) -> dict[str, float]:
+    """Lower-case category -> share of the interactions before the cut that carry it."""
+    counts: Counter[str] = Counter()
+    for item, count in enumerate(np.bincount(split.history_item, minlength=split.n_items).tolist()):
+        if count:
+            counts.update(dict.fromkeys({category.lower() for category in lines[item].categories}, count))
+    return {category: count / len(split.history_item) for category, count in counts.items()}
+
+
+def _request(
+    evidence: UserEvidence, lines: Sequence[ItemLine], shares: Mapping[str, float], split: Split
+) -> ProfileRequest:
+    history, similar = ([lines[item] for item in rows] for rows in (evidence.history, evidence.similar))
+    message = user_message(history, similar, shares)
     return ProfileRequest(str(split.user_ids[evidence.user]), EXAMPLES, (message,))
 
 
@@ -162,9 +176,7 @@ def _row(
     }
 
 
-def _shards(
-    rows: Sequence[int], requests: Sequence[ProfileRequest], size: int, progress: bool
-) -> Iterator[list[int]]:
+def _shards(rows: Sequence[int], requests: Sequence[ProfileRequest], size: int, progress: bool) -> Iterator[list[int]]:
     from tqdm.auto import tqdm
 
     # Prompts of similar length together: less padding, and time left that can be believed after the first shards.

@@ -48,7 +48,12 @@ class Certificate:
 
     def to_dict(self) -> dict[str, Any]:
         """For a manifest."""
-        return {**asdict(self), "passed": self.passed, "failures": self.failures[:_SHOWN], "n_failures": len(self.failures)}
+        return {
+            **asdict(self),
+            "passed": self.passed,
+            "failures": self.failures[:_SHOWN],
+            "n_failures": len(self.failures),
+        }
 
     def require(self) -> None:
         """Raise `LeakageError` unless the table passed."""
@@ -77,13 +82,17 @@ def certify(profiles: pd.DataFrame, split: Split, items: pd.DataFrame) -> Certif
     later = np.flatnonzero(~split.warm)
     # What is said of a title that an earlier item bears too is no leak.
     earlier = {_content_words(title) for title in items["title"].to_numpy()[split.warm]}
-    titles = [(title, words) for title in items["title"].to_numpy()[later] if (words := _content_words(title)) not in earlier]
+    titles = [
+        (title, words) for title in items["title"].to_numpy()[later] if (words := _content_words(title)) not in earlier
+    ]
     failures: list[str] = []
     for row in profiles.itertuples():
         failures += _evidence_leaks(row, split, user_row, item_row, pairs)
         if split.cut is not None and (row.as_of is None or not row.as_of.value // 1000 <= split.cut):
             failures.append(f"user {row.user_id!r}: as_of {row.as_of} is not before the cut.")
-        failures += [f"user {row.user_id!r}: names {title!r}, first seen later." for title in _named(row.profile, titles)]
+        failures += [
+            f"user {row.user_id!r}: names {title!r}, first seen later." for title in _named(row.profile, titles)
+        ]
     return Certificate(split.name, split.cut, len(profiles), len(later), failures)
 
 

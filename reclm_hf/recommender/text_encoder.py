@@ -18,6 +18,16 @@ DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 _BATCH_SIZE = 64
 
 
+def _bundles() -> Any:
+    # transformers copies this folder to the Hub as custom code and demands every import outside `try`: scoring works
+    # there without the package, encoding needs it.
+    try:
+        from reclm_hf import bundles
+    except ImportError as error:
+        raise ImportError("Encoding texts needs the package: pip install reclm-hf") from error
+    return bundles
+
+
 class TextEncoder:
     """Mean-pooled, L2-normalised vectors of a transformer encoder (Sentence-BERT, Reimers and Gurevych 2019).
 
@@ -72,9 +82,7 @@ class TextEncoder:
 
     def _source(self) -> Any:
         if self._resolved is None:
-            from reclm_hf.bundles import resolve_model
-
-            self._resolved = resolve_model(self.model_id, self.revision)
+            self._resolved = _bundles().resolve_model(self.model_id, self.revision)
         return self._resolved
 
     def _model(self) -> Any:
@@ -113,12 +121,10 @@ class TextEncoder:
     # -- cache: one file a call, named by its content; reading takes all of them -------------------------------------
 
     def _cache_folder(self) -> Path:
-        from reclm_hf.bundles import cache_folder
-
         source = self._source()
         identity = f"{self.model_id}\x00{source.revision}\x00{source.path if source.revision is None else ''}"
         key = hashlib.sha256(f"{identity}\x00{self.max_length}".encode()).hexdigest()[:16]
-        return (self._cache_root or cache_folder() / "vectors") / key
+        return (self._cache_root or _bundles().cache_folder() / "vectors") / key
 
     def _known(self) -> dict[bytes, np.ndarray]:
         if self._vectors is None:
