@@ -124,7 +124,7 @@ class PromptBatch:
         self.logits = out.logits[:, -1].float()
         return self.logits
 
-    def continue_greedily(
+    def continue_with(
         self,
         pick: Callable[[torch.Tensor, list[list[int]]], torch.Tensor],
         finished: Callable[[int, list[int]], bool],

@@ -25,7 +25,7 @@ INTERESTS_LABEL = "User interests:"
 _EDGES = " \t.,;:!?-–—*•·\"'`“”‘’()[]{}<>|/\\"
 _NUMBERING = re.compile(r"^\s*(?:\d{1,2}[.)]\s+|[-*•]\s+)")
 _LEADING_AND = re.compile(r"^(?:and|or|also)\s+", re.IGNORECASE)
-_DANGLING = {"a", "an", "and", "as", "at", "by", "for", "from", "in", "into", "of", "on", "or", "the", "to", "with"}
+_FUNCTION_WORDS = {"a", "an", "and", "as", "at", "by", "for", "from", "in", "into", "of", "on", "or", "the", "to", "with"}
 _SECTIONS = re.compile(
     r"identit(?:y|ies)\s*:(?P<identities>.*?)(?:(?:;|\n)\s*(?:user|item)?\s*interests?\s*:(?P<interests>.*))?$",
     re.IGNORECASE | re.DOTALL,
@@ -66,6 +66,11 @@ def parse(text: str, size: int | None = None) -> Profile:
     return Profile(*(tuple(section[:size]) for section in sections))
 
 
+def content_words(text: str) -> list[str]:
+    """The words of an item that say something: neither articles nor prepositions nor conjunctions."""
+    return [word for word in text.replace("-", " ").split() if word.casefold() not in _FUNCTION_WORDS]
+
+
 def split_items(text: str) -> list[str]:
     """The distinct cleaned items of a comma-separated text: edges stripped, long ones cut, repeats dropped."""
     items: list[str] = []
@@ -82,7 +87,7 @@ def clean_item(raw: str) -> str:
     """One item without list markers, quotes and edge punctuation, at most `MAX_ITEM_WORDS` words long."""
     text = _LEADING_AND.sub("", _NUMBERING.sub("", " ".join(raw.split())).strip(_EDGES))
     words = text.split()[:MAX_ITEM_WORDS]
-    while words and words[-1].casefold() in _DANGLING:
+    while words and words[-1].casefold() in _FUNCTION_WORDS:
         words.pop()
     text = " ".join(words).strip(_EDGES)
     return text if any(letter.isalpha() for letter in text) else ""

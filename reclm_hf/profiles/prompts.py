@@ -16,7 +16,7 @@ from typing import TypedDict
 from .profile import Profile, render
 from .untrusted import PLACEHOLDER, neutralize
 
-PROMPT_VERSION = "user-2"
+PROMPT_VERSION = "user-1"
 
 SHOWN_CATEGORIES = 3
 """Categories named beside an item."""
@@ -108,7 +108,7 @@ EXAMPLES: tuple[Message, ...] = (
             ("Enamel Mug", "camping, kitchen"),
         ],
         "woodworking enthusiast, hand tool collector, camping fan",
-        "furniture made of oak, old workshop books, cooking at the campfire",
+        "oak furniture making, antique workshop manuals, campfire cooking",
     ),
     *_example(
         ["Nocturnes in Green", "Smoke and Brass"],
@@ -118,7 +118,7 @@ EXAMPLES: tuple[Message, ...] = (
             ("Lute Songs of the North", "folk, early music"),
         ],
         "piano music lover, live jazz fan, folk song enthusiast",
-        "sonatas for quiet nights, jazz clubs by the sea, ballads from the north",
+        "late night sonatas, seaside jazz clubs, northern ballads",
     ),
 )
 """System message and two worked examples from other domains, so that copying from them would show."""

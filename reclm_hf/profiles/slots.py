@@ -2,7 +2,8 @@
 
 Left alone, a small model fills a slot with titles, years and brackets from the list that it has just read, or stops
 early. A slot holds plain lower-case phrases of two words and more, so that tokens with capitals, digits or symbols are
-excluded while it is being filled, a comma as long as the phrase is a single word, and an end mark until the last item.
+excluded while it is being filled, a comma as long as the phrase is a single word, another word when the phrase is long,
+and an end mark until the last item.
 What the phrases say is the model's own.
 """
 
@@ -13,14 +14,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .profile import split_items
+from .profile import content_words, split_items
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MIN_WORDS = 2
-"""Words of an item: single words come out as a bare list of categories."""
+"""Content words of an item at least: single words come out as a bare list of categories."""
 
+FULL_WORDS = 5
+"""An item of so many words, parts of hyphenated words included, gets no further one."""
+
+_STATES = [(short, full, last) for short in (False, True) for full in (False, True) for last in (False, True)]
 _ENDS = ("\n", ";")
 _MARKS = set(" ,'-")
 
@@ -43,22 +48,22 @@ class SlotVocabulary:
         self.ending |= {token for token, piece in enumerate(self.pieces) if any(end in piece for end in _ENDS)}
         # The repetition penalty is for words: commas and end marks must stay as likely as they are.
         self.unpenalized = self.ending | {token for token, piece in enumerate(self.pieces) if not _has_letter(piece)}
-        excluded = torch.full((vocab_size,), -torch.inf)
-        self._word, self._item, self._last = excluded.clone(), excluded.clone(), excluded.clone()
+        self._masks = {(short, full, last): torch.full((vocab_size,), -torch.inf) for short, full, last in _STATES}
         for token, piece in enumerate(self.pieces):
-            if token in self.ending:
-                self._last[token] = 0.0
-            elif piece and all(letter in _MARKS or letter.islower() for letter in piece):
-                self._item[token] = self._last[token] = 0.0
-                if "," not in piece:
-                    self._word[token] = 0.0
+            ends = token in self.ending
+            plain = bool(piece) and all(letter in _MARKS or letter.islower() for letter in piece)
+            for (short, full, last), mask in self._masks.items():
+                closes = ends or "," in piece
+                if (ends and last or plain and not ends) and not (short and closes) and not (full and _opens(piece)):
+                    mask[token] = 0.0
 
     def mask(self, tokens: Sequence[int], taken: Sequence[str] = ()) -> torch.Tensor:
         """[V] to be added to the logits of the token after `tokens`: 0 where it is allowed, -inf elsewhere."""
         before, _, current = self.text(tokens).rpartition(",")
-        if len(current.split()) < MIN_WORDS:
-            return self._word
-        return self._last if len(_new_items(before, taken)) >= self.size - 1 else self._item
+        full = len(current.replace("-", " ").split()) >= FULL_WORDS
+        short = not full and len(content_words(current)) < MIN_WORDS
+        last = len(_new_items(before, taken)) >= self.size - 1
+        return self._masks[short, full, last]
 
     def text(self, tokens: Sequence[int]) -> str:
         """The slot's text, up to its end mark."""
@@ -74,9 +79,11 @@ class SlotVocabulary:
     def items(self, tokens: Sequence[int], taken: Sequence[str] = ()) -> list[str]:
         """The first distinct items of a slot that are not `taken` by the slot before, `size` at most.
 
-        An item cut off by the token limit is trimmed like any other.
+        An item that the token limit has cut off is left out, since its last word may be half a word.
         """
-        return _new_items(self.text(tokens), taken)[: self.size]
+        text = self.text(tokens)
+        closed = bool(tokens) and tokens[-1] in self.ending
+        return _new_items(text if closed else text.rpartition(",")[0], taken)[: self.size]
 
     def is_full(self, tokens: Sequence[int], taken: Sequence[str] = ()) -> bool:
         """Whether the slot has ended, or a comma has closed its last item."""
@@ -88,6 +95,11 @@ class SlotVocabulary:
 def _new_items(text: str, taken: Sequence[str]) -> list[str]:
     used = {item.casefold() for item in taken}
     return [item for item in split_items(text) if item.casefold() not in used]
+
+
+def _opens(piece: str) -> bool:
+    """Whether a token begins a new word."""
+    return "," not in piece and (" " in piece or "-" in piece)
 
 
 def _has_letter(piece: str) -> bool:
