@@ -17,7 +17,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     build = actions.add_parser("build", help="profiles of all users, resumable; a second run writes only what changed")
     build.add_argument("data", metavar="DATA", nargs="?", default=DEFAULT, help=f"a folder or a name ({DEFAULT})")
     build.add_argument("--cut", choices=("validation", "test", "both"), default="both", help="as of which cut")
-    build.add_argument("--model", default="HuggingFaceTB/SmolLM2-135M-Instruct", help="Hub id or folder of a chat model")
+    build.add_argument(
+        "--model", default="HuggingFaceTB/SmolLM2-135M-Instruct", help="Hub id or folder of a chat model"
+    )
     build.add_argument("--revision", help="of the model on the Hub")
     build.add_argument("--batch-size", type=int, default=32)
     build.add_argument("--users", type=int, metavar="N", help="only the first N users; default: all with history")

@@ -66,5 +66,6 @@ def _profile_table(args: argparse.Namespace, split: Split) -> pd.DataFrame:
     if args.data in bundled_names():
         return bundled_profiles(args.data, split.name)
     raise TableError(
-        f"--profile-mode {args.mode} needs profiles: run `reclm profiles build {args.data}`, then give --profiles FOLDER."
+        f"--profile-mode {args.mode} needs profiles: run `reclm profiles build {args.data}` and give its folder with "
+        "--profiles."
     )

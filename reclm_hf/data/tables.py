@@ -56,7 +56,9 @@ def require_columns(table: pd.DataFrame, required: Sequence[str], source: str) -
             raise TableError(f"{source}: there is no column {column!r}; it has {existing}.{hint}")
 
 
-def bad_rows(source: str, column: str, rows: Iterable[int], what: str, way_out: str, total: int | None = None) -> TableError:
+def bad_rows(
+    source: str, column: str, rows: Iterable[int], what: str, way_out: str, total: int | None = None
+) -> TableError:
     """The error for a list of bad row positions (0-based), shown as a person counts them: the first data row is 1."""
     positions = list(rows)
     shown = ", ".join(str(position + 1) for position in positions[:_SHOWN_ROWS])
@@ -114,7 +116,11 @@ def validate_items(table: pd.DataFrame, source: str) -> pd.DataFrame:
     if repeated.any():
         first = ids[repeated].iloc[0]
         raise bad_rows(
-            source, "item_id", repeated.to_numpy().nonzero()[0], f"a repeated id ({first!r})", "Keep one row for an item."
+            source,
+            "item_id",
+            repeated.to_numpy().nonzero()[0],
+            f"a repeated id ({first!r})",
+            "Keep one row for an item.",
         )
     columns = {}
     for column, other in (("title", "text"), ("text", "title")):
@@ -125,7 +131,11 @@ def validate_items(table: pd.DataFrame, source: str) -> pd.DataFrame:
     empty = text == ""
     if empty.any():
         raise bad_rows(
-            source, "text", empty.to_numpy().nonzero()[0], "neither a title nor a text", "Fill one in or drop these rows."
+            source,
+            "text",
+            empty.to_numpy().nonzero()[0],
+            "neither a title nor a text",
+            "Fill one in or drop these rows.",
         )
     if "categories" in table.columns:
         categories = table["categories"].map(_string_list)

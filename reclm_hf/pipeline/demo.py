@@ -68,7 +68,9 @@ def run_demo(options: DemoOptions, say: Callable[[str], None]) -> dict[str, Any]
     for line in describe(splits, item_vectors).lines():
         say(line)
     live = _live_profiles(splits, item_vectors, options, say)
-    tables = {split.name: _shipped_profiles(splits, split, options.dataset) for split in (splits.validation, splits.test)}
+    tables = {
+        split.name: _shipped_profiles(splits, split, options.dataset) for split in (splits.validation, splits.test)
+    }
     say(f"The other {len(tables['test']) - len(live)} profiles come from the table that ships with the package.")
     profiles = {name: encode_profiles(table, splits.data.user_ids, encoder) for name, table in tables.items()}
     inputs = Inputs(splits, item_vectors, profiles, encoder)
@@ -175,7 +177,7 @@ def trainer_options(spec: ModelSpec) -> TrainerOptions:
 def _notes(tables: dict[str, pd.DataFrame], live: pd.DataFrame) -> Sequence[str]:
     test = tables["test"]
     return [
-        f"Profiles: {len(test)} users, generator {test['generator'].iloc[0]}, prompt {test['prompt_version'].iloc[0]}, "
+        f"Profiles of {len(test)} users: {test['generator'].iloc[0]}, prompt {test['prompt_version'].iloc[0]}, "
         f"{(test['format_score'] == 1).mean():.1%} well-formed; {len(live)} of them were written again during this run.",
         "`none` is the base; `constant` gives every user the mean profile (the base's twin in parameters); `shuffled` "
         "deals the profiles out anew among users of similar history length.",

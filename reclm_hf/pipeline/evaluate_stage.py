@@ -43,7 +43,6 @@ def saved_model_rows(source: str, split: Split) -> list[Row]:
 
     model = RecLMRecommender.from_pretrained(source)
     catalog = model.catalog
-    assert catalog is not None
     if catalog.user_ids != split.user_ids.tolist() or catalog.item_ids != split.item_ids.tolist():
         raise TableError(f"{source} was trained on other users or items than this data set; give its own with --data.")
     return model_rows(model, source, split)

@@ -31,7 +31,7 @@ def write_profiles(
     item_vectors: np.ndarray,
     engine: Any,
     folder: Path,
-    users: Sequence[int] | None = None,
+    users: Sequence[int] | np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Profiles of `users` (rows; None: all with history) as of the cut of `split`, resumable in `folder`.
 

@@ -32,7 +32,9 @@ def encode_profiles(table: pd.DataFrame, user_ids: np.ndarray, encoder: Any) -> 
     row = {user: position for position, user in enumerate(user_ids)}
     unknown = [user for user in table["user_id"] if user not in row]
     if unknown:
-        raise KeyError(f"profiles of {len(unknown)} users who are not in the data, first {unknown[0]!r}: wrong data set?")
+        raise KeyError(
+            f"profiles of {len(unknown)} users who are not in the data, first {unknown[0]!r}: wrong data set?"
+        )
     vectors = np.zeros((len(user_ids), encoder.dimension), dtype=np.float32)
     written = table["profile"].str.strip() != ""
     rows = [row[user] for user in table["user_id"][written]]

@@ -17,7 +17,37 @@ if TYPE_CHECKING:
 _YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
 _WORD = re.compile(r"[^\W_]+")
 _FUNCTION_WORDS = frozenset(
-    "a an and as at by for from in into is it of on or the this that to with you your my our i me we be part".split()
+    [
+        "a",
+        "an",
+        "and",
+        "as",
+        "at",
+        "by",
+        "for",
+        "from",
+        "in",
+        "into",
+        "is",
+        "it",
+        "of",
+        "on",
+        "or",
+        "the",
+        "this",
+        "that",
+        "to",
+        "with",
+        "you",
+        "your",
+        "my",
+        "our",
+        "i",
+        "me",
+        "we",
+        "be",
+        "part",
+    ]
 )
 _SHOWN = 5
 
@@ -128,6 +158,6 @@ def _named(profile: str, titles: list[tuple[str, tuple[str, ...]]]) -> list[str]
         phrase = " ".join(title_words)
         telling = len([word for word in title_words if word not in _FUNCTION_WORDS]) >= 2
         year = _YEAR.search(title)
-        if telling and f" {phrase} " in text or year and f" {phrase} {year[1]} " in text:
+        if (telling and f" {phrase} " in text) or (year and f" {phrase} {year[1]} " in text):
             found.append(title)
     return found

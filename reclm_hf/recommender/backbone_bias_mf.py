@@ -1,4 +1,4 @@
-"""BiasMF: matrix factorisation with an item bias (Koren et al. 2009); a user bias cancels in ranking and is left out."""
+"""BiasMF: matrix factorisation with an item bias (Koren et al. 2009); a user bias would cancel in ranking."""
 
 from __future__ import annotations
 

@@ -59,8 +59,13 @@ def history_state(model: RecLMRecommender, split: Split) -> HistoryState:
         graph.set(*normalized_adjacency(split.history_matrix()))
         adjacency = graph.matrix(split.n_users + split.n_items)
     expected = item_text @ features.ridge_weight + features.ridge_bias
-    tensors = (features.user_text, split.warm.astype(np.float32), features.popularity, expected)
-    return HistoryState(*(torch.from_numpy(np.ascontiguousarray(array)) for array in tensors), adjacency)
+    return HistoryState(
+        user_text=torch.from_numpy(features.user_text),
+        item_warm=torch.from_numpy(split.warm.astype(np.float32)),
+        popularity=torch.from_numpy(features.popularity),
+        text_popularity=torch.from_numpy(expected.astype(np.float32)),
+        adjacency=adjacency,
+    )
 
 
 def build_recommender(
@@ -89,7 +94,9 @@ def build_recommender(
     item_text, text_mean = center(item_vectors, split.warm)
     written = None if profiles is None else np.abs(profiles).sum(axis=1) > 0
     profile_mean = text_mean if profiles is None or written is None else profiles[written].mean(axis=0)
-    centred = None if profiles is None or written is None else normalize_rows((profiles - profile_mean) * written[:, None])
+    centred = (
+        None if profiles is None or written is None else normalize_rows((profiles - profile_mean) * written[:, None])
+    )
     chosen = profile_vectors(
         config.profile_mode,
         llm=centred,

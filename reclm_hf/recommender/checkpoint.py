@@ -15,7 +15,11 @@ _FILE = "checkpoint.safetensors"
 
 
 def save_checkpoint(
-    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any], rng: np.random.Generator
+    folder: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: dict[str, Any],
+    rng: np.random.Generator,
 ) -> None:
     """One file: weights, optimizer moments, both random states, and `progress` (JSON-able) in its header."""
     from safetensors.torch import save_file

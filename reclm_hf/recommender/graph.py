@@ -1,7 +1,8 @@
-"""The normalised user-item graph, stored as plain buffers: sparse tensors survive neither saving nor the meta device."""
+"""The normalised user-item graph, kept in plain buffers: sparse tensors survive neither saving nor the meta device."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class _SymmetricProduct(torch.autograd.Function):
         return adjacency @ x
 
     @staticmethod
-    def backward(context: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:  # type: ignore[override]
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:
         return None, context.adjacency @ gradient.contiguous()
 
 
@@ -67,8 +68,15 @@ class Graph(nn.Module):
             counts = torch.bincount(self.adj_idx[0].long(), minlength=n_nodes)
             pointers = torch.zeros(n_nodes + 1, dtype=torch.int32, device=counts.device)
             pointers[1:] = counts.cumsum(0)
-            matrix = torch.sparse_csr_tensor(
-                pointers, self.adj_idx[1].contiguous(), self.adj_val.float(), (n_nodes, n_nodes), check_invariants=False
-            )
+            with warnings.catch_warnings():
+                # "Sparse CSR tensor support is in beta": said once a process, to nobody's use.
+                warnings.filterwarnings("ignore", message="Sparse")
+                matrix = torch.sparse_csr_tensor(
+                    pointers,
+                    self.adj_idx[1].contiguous(),
+                    self.adj_val.float(),
+                    (n_nodes, n_nodes),
+                    check_invariants=False,
+                )
             self._built = (n_nodes, matrix)
         return self._built[1]

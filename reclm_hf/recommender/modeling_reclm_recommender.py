@@ -65,9 +65,20 @@ class RecLMRecommender(ServingMixin, CatalogRecommender, PreTrainedModel):
     everything that scoring needs beside the weights: item text, history means, popularity, graph and profiles.
     """
 
+    config: RecLMRecommenderConfig
     config_class = RecLMRecommenderConfig
     base_model_prefix = "recommender"
     main_input_name = "user_index"
+    graph: Graph | None
+    item_text: torch.Tensor
+    text_mean: torch.Tensor
+    profile_mean: torch.Tensor
+    item_warm: torch.Tensor
+    user_text: torch.Tensor
+    popularity: torch.Tensor
+    text_popularity_weight: torch.Tensor
+    text_popularity_bias: torch.Tensor
+    user_profile: torch.Tensor
 
     def __init__(self, config: RecLMRecommenderConfig) -> None:
         super().__init__(config)
@@ -83,7 +94,7 @@ class RecLMRecommender(ServingMixin, CatalogRecommender, PreTrainedModel):
         self.profile_gain = nn.Parameter(torch.zeros(2)) if self._profile_path(config) else None
         self.graph = Graph(config.nnz) if self.backbone.needs_graph else None
         self._register_state(config)
-        self.catalog: Catalog | None = None
+        self.catalog: Any = None  # set by build_recommender and from_pretrained
         self.post_init()
 
     @staticmethod
@@ -182,7 +193,6 @@ class RecLMRecommender(ServingMixin, CatalogRecommender, PreTrainedModel):
     def mean_user_scores(self, items: np.ndarray) -> np.ndarray:
         """float32 [C]: scores of the mean user (over users with history), the row that tells what is personal."""
         user, item, bias = self._served()
-        assert self.catalog is not None
         known = torch.as_tensor(np.diff(self.catalog.seen_indptr) > 0, device=user.device)
         rows = torch.as_tensor(np.asarray(items), device=item.device)
         return (item[rows] @ user[known].mean(0) + bias[rows]).float().cpu().numpy()
@@ -227,15 +237,19 @@ class RecLMRecommender(ServingMixin, CatalogRecommender, PreTrainedModel):
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Write config, weights and catalogue; with `push_to_hub=True` all of them travel."""
         if self.catalog is None:
-            raise ValueError("This model has no catalogue, so nobody could recommend with it: set `model.catalog` first.")
+            raise ValueError(
+                "This model has no catalogue, so nobody could recommend with it: set `model.catalog` first."
+            )
         self.catalog.save(save_directory)
         super().save_pretrained(save_directory, *args, **kwargs)
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *args: Any, **kwargs: Any) -> RecLMRecommender:
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | Path, *args: Any, **kwargs: Any
+    ) -> RecLMRecommender:
         """Load weights and catalogue from a folder or a Hub repository, with one revision, token and cache."""
         model = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        loaded = model[0] if isinstance(model, tuple) else model
+        loaded: Any = model[0] if isinstance(model, tuple) else model
         loaded.catalog = _load_catalog(pretrained_model_name_or_path, kwargs)
         return model
 

@@ -22,6 +22,8 @@ class ServingMixin:
 
     config: Any
     catalog: Any
+    item_text: torch.Tensor
+    text_mean: torch.Tensor
 
     def text_encoder(self) -> Any:
         """The encoder that the configuration names, the only one whose vectors these weights understand."""
@@ -53,8 +55,8 @@ class ServingMixin:
                 raise ValueError(f"add_items: item {items['item_id'].iloc[position]!r} has no text; give it a title.")
         vectors = self.text_encoder().encode(texts) if vectors is None else vectors
         self.catalog.add_items([str(item) for item in items["item_id"]], [str(title) for title in items["title"]])
-        raw = torch.as_tensor(np.asarray(vectors), dtype=self.item_text.dtype, device=self.item_text.device)  # type: ignore[has-type]
-        self.item_text = torch.cat([self.item_text, functional.normalize(raw - self.text_mean, dim=1)])  # type: ignore[attr-defined, has-type]
+        raw = torch.as_tensor(np.asarray(vectors), dtype=self.item_text.dtype, device=self.item_text.device)
+        self.item_text = torch.cat([self.item_text, functional.normalize(raw - self.text_mean, dim=1)])
         self._grow(len(texts))
 
     def _grow(self, count: int) -> None:

@@ -150,4 +150,6 @@ class TextEncoder:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / f"{name}.safetensors", lambda path: save_file(tensors, path))
         except OSError as error:
-            logger.warning("the vectors could not be cached in %s (%s); they are computed again next time.", folder, error)
+            logger.warning(
+                "the vectors could not be cached in %s (%s); they are computed again next time.", folder, error
+            )

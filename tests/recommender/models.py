@@ -45,7 +45,11 @@ def config(backbone: str, preset: str, mode: str) -> RecLMRecommenderConfig:
 def untrained(backbone: str, preset: str, mode: str, split: str = "test") -> RecLMRecommender:
     splits, vectors = data()
     return build_recommender(
-        config(backbone, preset, mode), splits.data, getattr(splits, split), vectors, None if mode == "none" else profiles()
+        config(backbone, preset, mode),
+        splits.data,
+        getattr(splits, split),
+        vectors,
+        None if mode == "none" else profiles(),
     )
 
 

@@ -97,11 +97,13 @@ def test_early_stopping_takes_the_best_epoch_and_counts_epoch_zero() -> None:
     split = data()[0].validation
     options = replace(OPTIONS, evaluate_every=1, patience=2, max_epochs=9)
     values = iter([0.1, 0.3, 0.2, 0.2, 0.9])
-    result = choose_epochs(untrained("bias_mf", "standard", "none", "validation"), split, lambda _: next(values), options)
+    model = untrained("bias_mf", "standard", "none", "validation")
+    result = choose_epochs(model, split, lambda _: next(values), options)
     assert (result.best_epoch, result.best_value) == (1, 0.3)
     assert result.history[-1]["epoch"] == 3, "two evaluations without a better one are enough"
     falling = iter([0.5, 0.4, 0.3, 0.2])
-    result = choose_epochs(untrained("bias_mf", "standard", "none", "validation"), split, lambda _: next(falling), options)
+    model = untrained("bias_mf", "standard", "none", "validation")
+    result = choose_epochs(model, split, lambda _: next(falling), options)
     assert (result.best_epoch, result.best_value) == (0, 0.5)
 
 
