@@ -178,7 +178,7 @@ def _notes(tables: dict[str, pd.DataFrame], live: pd.DataFrame) -> Sequence[str]
     test = tables["test"]
     return [
         f"Profiles of {len(test)} users: {test['generator'].iloc[0]}, prompt {test['prompt_version'].iloc[0]}, "
-        f"{(test['format_score'] == 1).mean():.1%} well-formed; {len(live)} of them were written again during this run.",
+        f"{(test['format_score'] == 1).mean():.1%} well-formed; {len(live)} were written again during this run.",
         "`none` is the base; `constant` gives every user the mean profile (the base's twin in parameters); `shuffled` "
         "deals the profiles out anew among users of similar history length.",
         "Epochs and floors' hyper-parameters were chosen on the validation period, with profiles as of its cut; the "

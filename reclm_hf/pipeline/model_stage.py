@@ -21,8 +21,8 @@ from reclm_hf.recommender.trainer import TrainerOptions, choose_epochs, fit
 
 logger = logging.getLogger(__name__)
 _CHOICE = "choice.json"
-# In nats of the log share of popularity; -11 is an item of one interaction in a catalogue of some 60,000.
-COLD_OFFSETS = tuple(float(offset) for offset in np.arange(-15.0, -4.0, 0.5))
+# In nats: log shares of popularity run from about -3 to -12.
+COLD_OFFSETS = tuple(float(offset) for offset in range(-14, -4))
 
 
 @dataclass(frozen=True)
@@ -99,17 +99,27 @@ def warm_only(split: Split) -> Split:
 
 
 def choose_cold_offset(model: RecLMRecommender, split: Split) -> dict[float, float]:
-    """Recall@20 on the catalogue for every level of cold items; the best is set on the model.
+    """Choose the level of cold items by recall@20 on the whole catalogue, and set it on the model.
 
-    Each value is averaged with its neighbours before choosing: a level that is good only by itself is an accident.
+    First in whole steps, each averaged with its neighbours (a level that is good only by itself is an accident),
+    then half a step to either side.
+
+    Returns:
+        Every level that was tried and its recall.
     """
-    tried = {}
-    for offset in COLD_OFFSETS:
-        model.config.cold_offset = offset
-        tried[offset] = recall_at_20(model, split, ("catalogue",))["catalogue"]
-    values = np.pad(np.array(list(tried.values())), 1, mode="edge")
-    smooth = np.convolve(values, np.full(3, 1 / 3), mode="valid")
-    model.config.cold_offset = COLD_OFFSETS[int(smooth.argmax())]
+    tried: dict[float, float] = {}
+
+    def value(offset: float) -> float:
+        if offset not in tried:
+            model.config.cold_offset = offset
+            tried[offset] = recall_at_20(model, split, ("catalogue",))["catalogue"]
+        return tried[offset]
+
+    if not split.cold.any():
+        return tried
+    coarse = np.pad([value(offset) for offset in COLD_OFFSETS], 1, mode="edge")
+    best = COLD_OFFSETS[int(np.convolve(coarse, np.full(3, 1 / 3), mode="valid").argmax())]
+    model.config.cold_offset = max((best, best - 0.5, best + 0.5), key=value)
     return tried
 
 
@@ -122,6 +132,7 @@ def train_model(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder
         return RecLMRecommender.from_pretrained(folder / "model")
     choice = _choose(spec, inputs, options, folder)
     model = _build(spec, inputs, inputs.splits.test)
+    model.config.cold_offset = choice.get("cold_offset", model.config.cold_offset)
     result = fit(model, inputs.splits.test, choice["best_epoch"], options, folder / "refit")
     model.save_pretrained(folder / "model")
     write_json(
@@ -147,8 +158,12 @@ def _choose(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Pa
     result = choose_epochs(
         model, validation, lambda tried: selection_value(tried, validation), options, folder / "choose"
     )
-    logger.info("%s: epoch %s is best on validation (%.4f)", spec.label, result.best_epoch, result.best_value)
-    choice = asdict(result)
+    choice: dict[str, Any] = asdict(result)
+    if model.config.floors:
+        # The model holds the weights of its best epoch here.
+        tried = choose_cold_offset(model, validation)
+        choice |= {"cold_offset": model.config.cold_offset, "cold_offsets_tried": tried}
+    logger.info("%s: epoch %d is best on validation (%.4f)", spec.label, result.best_epoch, result.best_value or 0.0)
     write_json(path, choice)
     return choice
 

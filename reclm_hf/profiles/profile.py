@@ -67,8 +67,8 @@ def parse(text: str, size: int | None = None) -> Profile:
 
 
 def content_words(text: str) -> list[str]:
-    """The words of an item that say something: neither articles nor prepositions nor conjunctions."""
-    return [word for word in text.replace("-", " ").split() if word.casefold() not in _FUNCTION_WORDS]
+    """The words of an item that say something: no articles, prepositions, conjunctions. A hyphen does not part words."""
+    return [word for word in text.split() if word.casefold() not in _FUNCTION_WORDS]
 
 
 def split_items(text: str) -> list[str]:

@@ -20,11 +20,14 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     progress: dict[str, Any],
     rng: np.random.Generator,
+    best: dict[str, torch.Tensor],
 ) -> None:
-    """One file: weights, optimizer moments, both random states, and `progress` (JSON-able) in its header."""
+    """One file: weights, optimizer moments, random states, the weights of the best epoch so far (`best`, may be
+    empty), and `progress` (JSON-able) in its header."""
     from safetensors.torch import save_file
 
     tensors = {f"model.{name}": value.detach().contiguous() for name, value in model.named_parameters()}
+    tensors |= {f"best.{name}": value for name, value in best.items()}
     for index, moments in optimizer.state_dict()["state"].items():
         for name, value in moments.items():
             tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).contiguous()
@@ -35,9 +38,13 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, rng: np.random.Generator
+    folder: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rng: np.random.Generator,
+    best: dict[str, torch.Tensor],
 ) -> dict[str, Any] | None:
-    """Restore what `save_checkpoint` wrote and return its `progress`; None where there is no checkpoint.
+    """Restore what `save_checkpoint` wrote (into `best` too) and return its `progress`; None without a checkpoint.
 
     Raises:
         ValueError: the checkpoint belongs to another model.
@@ -57,6 +64,7 @@ def load_checkpoint(
     with torch.no_grad():
         for name, value in saved.items():
             parameters[name].copy_(value)
+    best.update({name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")})
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):

@@ -118,6 +118,8 @@ def choose_epochs(
 ) -> TrainingResult:
     """Train with early stopping and say which number of epochs was best; 0 is a candidate too.
 
+    The model is left with the weights of its best epoch.
+
     Args:
         split: the validation split, whose history is trained on; `evaluate` measures on its targets.
         evaluate: higher is better.
@@ -150,10 +152,12 @@ def _train(
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
     optimizer = make_optimizer(model, options)
-    resumed = load_checkpoint(folder, model, optimizer, rng) if folder else None
+    best: dict[str, torch.Tensor] = {}
+    resumed = load_checkpoint(folder, model, optimizer, rng, best) if folder else None
     result = TrainingResult(**resumed) if resumed else TrainingResult(best_epoch=0, best_value=None)
     if not resumed and evaluate:
         result.best_value = evaluate(model)
+        best = _copy_weights(model)
         result.history.append({"epoch": 0, "loss": None, "value": result.best_value})
     passes = make_epochs(model, split, options) if epochs else None
     started, saved = time.perf_counter() - result.seconds, time.perf_counter()
@@ -171,20 +175,27 @@ def _train(
             entry["value"] = evaluate(model)
             if result.best_value is None or entry["value"] > result.best_value:
                 result.best_epoch, result.best_value = epoch, entry["value"]
+                best = _copy_weights(model)
         result.history.append(entry)
         result.seconds = time.perf_counter() - started
         if on_epoch:
             on_epoch(entry)
         if folder and time.perf_counter() - saved > options.checkpoint_seconds:
-            save_checkpoint(folder, model, optimizer, asdict(result), rng)
+            save_checkpoint(folder, model, optimizer, asdict(result), rng, best)
             saved = time.perf_counter()
-    if not evaluate:
+    if evaluate:
+        model.load_state_dict(best, strict=False)
+    else:
         result.best_epoch = epochs
     model.eval()
     result.seconds = time.perf_counter() - started
     if folder:
         remove_checkpoint(folder)
     return result
+
+
+def _copy_weights(model: RecLMRecommender) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
 def _exhausted(result: TrainingResult, options: TrainerOptions) -> bool:

@@ -100,6 +100,9 @@ def test_early_stopping_takes_the_best_epoch_and_counts_epoch_zero() -> None:
     model = untrained("bias_mf", "standard", "none", "validation")
     result = choose_epochs(model, split, lambda _: next(values), options)
     assert (result.best_epoch, result.best_value) == (1, 0.3)
+    again = untrained("bias_mf", "standard", "none", "validation")
+    fit(again, split, 1, options)
+    np.testing.assert_array_equal(model.score(USERS, ITEMS), again.score(USERS, ITEMS))
     assert result.history[-1]["epoch"] == 3, "two evaluations without a better one are enough"
     falling = iter([0.5, 0.4, 0.3, 0.2])
     model = untrained("bias_mf", "standard", "none", "validation")

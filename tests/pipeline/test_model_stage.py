@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reclm_hf.baselines import FLOORS
+from reclm_hf.pipeline import model_stage
+from reclm_hf.pipeline.demo import comparison_pairs, model_specs
+from reclm_hf.pipeline.floor_stage import fit_floors
+from reclm_hf.pipeline.model_stage import (
+    Inputs,
+    ModelSpec,
+    choose_cold_offset,
+    recall_at_20,
+    selection_value,
+    train_model,
+    warm_only,
+)
+from tests.checkerboard import N_ITEMS, N_USERS, checkerboard
+from tests.recommender.models import OPTIONS, profiles, trained
+
+USERS, ITEMS = np.arange(N_USERS), np.arange(N_ITEMS)
+
+
+@pytest.fixture(scope="module")
+def inputs() -> Inputs:
+    splits, vectors = checkerboard()
+    return Inputs(splits, vectors, {"validation": profiles(), "test": profiles()})
+
+
+@pytest.mark.parametrize("preset", ["standard", "floor_residual"])
+def test_training_chooses_refits_saves_and_is_loaded_the_second_time(
+    preset: str, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ModelSpec("bias_mf", preset, "llm")
+    model = train_model(spec, inputs, OPTIONS, tmp_path)
+    choice = json.loads((tmp_path / "choice.json").read_text())
+    assert choice["history"][0]["epoch"] == 0
+    assert choice["best_value"] == max(entry["value"] for entry in choice["history"] if entry.get("value") is not None)
+    assert ("cold_offset" in choice) == (preset == "floor_residual")
+    done = json.loads((tmp_path / "done.json").read_text())
+    assert done["fingerprint"] == inputs.splits.fingerprint
+    assert done["best_epoch"] == choice["best_epoch"]
+    # The refit knows the validation period: its items are warm.
+    assert model.item_warm.numpy().astype(bool).tolist() == inputs.splits.test.warm.tolist()
+
+    monkeypatch.setattr(model_stage, "fit", lambda *_: pytest.fail("a finished model must not be trained again"))
+    again = train_model(spec, inputs, OPTIONS, tmp_path)
+    np.testing.assert_allclose(again.score(USERS, ITEMS), model.score(USERS, ITEMS), atol=1e-6)
+    assert again.config.cold_offset == choice.get("cold_offset", again.config.cold_offset)
+
+
+def test_a_run_stopped_between_choice_and_refit_keeps_its_choice(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ModelSpec("bias_mf", "standard", "none")
+    with monkeypatch.context() as patch:
+
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(model_stage, "fit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_model(spec, inputs, OPTIONS, tmp_path)
+    monkeypatch.setattr(model_stage, "choose_epochs", lambda *_: pytest.fail("the choice is there already"))
+    train_model(spec, inputs, OPTIONS, tmp_path)
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+def test_choosing_looks_at_no_test_target(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set()
+    original = model_stage.evaluate
+
+    def spy(model: object, split: object, **options: object) -> object:
+        seen.add(split.name)  # type: ignore[attr-defined]
+        return original(model, split, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(model_stage, "evaluate", spy)
+    train_model(ModelSpec("bias_mf", "floor_residual", "llm"), inputs, OPTIONS, tmp_path)
+    fit_floors(inputs, tmp_path / "floors", ["popularity_decayed", "text_cosine"])
+    assert seen == {"validation"}
+
+
+def test_the_level_of_cold_items_is_the_best_one_tried(inputs: Inputs) -> None:
+    model = trained("bias_mf", "floor_residual", "none")
+    before = model.config.cold_offset
+    try:
+        tried = choose_cold_offset(model, inputs.splits.validation)
+        assert recall_at_20(model, inputs.splits.validation)["catalogue"] == tried[model.config.cold_offset]
+    finally:
+        model.config.cold_offset = before
+
+
+def test_selection_without_cold_items_uses_the_catalogue_alone(inputs: Inputs) -> None:
+    split = warm_only(inputs.splits.validation)
+    assert not split.cold.any()
+    assert len(split.target_item) < len(inputs.splits.validation.target_item)
+    model = trained("bias_mf", "standard", "none")
+    assert selection_value(model, split) == recall_at_20(model, split, ("catalogue",))["catalogue"]
+
+
+def test_every_pair_of_the_demo_names_rows_of_the_demo() -> None:
+    labels = set(FLOORS)
+    for spec in model_specs():
+        labels |= {spec.label, f"{spec.label} (mean user)"}
+    for pair in comparison_pairs():
+        assert set(pair) <= labels
+    modes = {(spec.backbone, spec.profile_mode) for spec in model_specs() if spec.preset == "floor_residual"}
+    assert modes == {(b, m) for b in ("bias_mf", "lightgcn") for m in ("none", "constant", "shuffled", "llm")}
+
+
+def test_floors_are_loaded_the_second_time(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = fit_floors(inputs, tmp_path, ["popularity_decayed"])
+    monkeypatch.setattr(
+        "reclm_hf.pipeline.floor_stage.select_floor", lambda *_, **__: pytest.fail("nothing is left to choose")
+    )
+    second = fit_floors(inputs, tmp_path, ["popularity_decayed"])
+    np.testing.assert_array_equal(
+        first["popularity_decayed"].score(USERS, ITEMS), second["popularity_decayed"].score(USERS, ITEMS)
+    )
