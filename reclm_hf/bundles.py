@@ -352,5 +352,5 @@ def _convert_gguf(weights: Path, out: Path) -> None:
     tokenizer.pad_token = PAD_TOKEN
     fresh.config.pad_token_id = tokenizer.pad_token_id
     fresh.generation_config.pad_token_id = tokenizer.pad_token_id
-    fresh.to(torch.bfloat16).save_pretrained(out)
+    fresh.bfloat16().save_pretrained(out)
     tokenizer.save_pretrained(out)

@@ -6,11 +6,13 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from reclm_hf.baselines.select import select_floor
 from reclm_hf.data.splits import Split, Splits
 from reclm_hf.evaluation.protocol import evaluate
 from reclm_hf.recommender.build import build_recommender
@@ -66,6 +68,12 @@ class Inputs:
     item_vectors: np.ndarray
     profiles: Mapping[str, np.ndarray]
     encoder: Any = None
+
+    @cached_property
+    def half_life_days(self) -> float | None:
+        """The half-life of popularity that is best on validation, chosen like that of the floor it comes from."""
+        selection = select_floor("popularity_decayed", self.splits, None, recall_at_20)
+        return selection.floor.params["half_life_days"]
 
 
 def recall_at_20(model: Any, split: Split, settings: Any = ("catalogue", "zero_shot")) -> dict[str, float]:
@@ -162,16 +170,21 @@ def _choose(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Pa
     if model.config.floors:
         # The model holds the weights of its best epoch here.
         tried = choose_cold_offset(model, validation)
-        choice |= {"cold_offset": model.config.cold_offset, "cold_offsets_tried": tried}
+        choice |= {
+            "half_life_days": inputs.half_life_days,
+            "cold_offset": model.config.cold_offset,
+            "cold_offsets_tried": tried,
+        }
     logger.info("%s: epoch %d is best on validation (%.4f)", spec.label, result.best_epoch, result.best_value or 0.0)
     write_json(path, choice)
     return choice
 
 
 def _build(spec: ModelSpec, inputs: Inputs, split: Split) -> RecLMRecommender:
-    return build_recommender(
-        spec.config(inputs.encoder), inputs.splits.data, split, inputs.item_vectors, inputs.profiles.get(split.name)
-    )
+    config = spec.config(inputs.encoder)
+    if config.floors:
+        config.half_life_days = inputs.half_life_days
+    return build_recommender(config, inputs.splits.data, split, inputs.item_vectors, inputs.profiles.get(split.name))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -49,7 +49,7 @@ class _RoomyLayer(DynamicLayer):
         self._all_values[:, :, self._length : end] = value_states
         self._length = end
         self._show()
-        return self.keys, self.values
+        return self._all_keys[:, :, :end], self._all_values[:, :, :end]
 
     def get_seq_length(self) -> int:
         return self._length

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_TOKENS_AN_ITEM = 8
 DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
@@ -68,9 +69,9 @@ class TransformersEngine:
         generator: names both in the profile table.
         size: items of each slot.
         batch_size: prompts decoded together.
-        slot_tokens: the most tokens written for a slot.
-        repetition_penalty: divides positive and multiplies negative logits of tokens already written in this profile. The
-            history is left out of it: its words are what a profile is made of.
+        slot_tokens: the most tokens written for a slot; None: eight for each item.
+        repetition_penalty: divides positive and multiplies negative logits of tokens already written in this profile.
+            The history is left out of it: its words are what a profile is made of.
         temperature, top_p: for the one retry of an incomplete profile; the first attempt is greedy.
     """
 
@@ -82,7 +83,7 @@ class TransformersEngine:
         *,
         size: int = USER_ITEMS,
         batch_size: int = 32,
-        slot_tokens: int = 24,
+        slot_tokens: int | None = None,
         repetition_penalty: float = 1.15,
         temperature: float = 0.7,
         top_p: float = 0.9,
@@ -92,7 +93,7 @@ class TransformersEngine:
         self.tokenizer = tokenizer
         self.size = size
         self.batch_size = batch_size
-        self.slot_tokens = slot_tokens
+        self.slot_tokens = _TOKENS_AN_ITEM * size if slot_tokens is None else slot_tokens
         self.repetition_penalty = repetition_penalty
         self.temperature = temperature
         self.top_p = top_p
@@ -153,7 +154,7 @@ class TransformersEngine:
         shown = self._shown(requests[0].examples)
         prefix = self._prefix(shown)
         suffixes = [self._suffix(request, shown) for request in requests]
-        batch = prefix.batch(suffixes, self.tokenizer.pad_token_id, room=2 * self.slot_tokens + 64)
+        batch = prefix.batch(suffixes, self.tokenizer.pad_token_id, room=4 * self.slot_tokens + 64)
         start = batch.length
         nothing: list[list[str]] = [[] for _ in requests]
         first = self._fill(batch, seeds, nothing, [[] for _ in requests])
@@ -200,8 +201,9 @@ class TransformersEngine:
     def _tokens(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False))
 
-    def _shown(self, examples: tuple[Message, ...]) -> str:
-        return str(self.tokenizer.apply_chat_template(list(examples), tokenize=False))
+    def _shown(self, examples: Sequence[Message], *, reply: bool = False) -> str:
+        messages = [{"role": message["role"], "content": message["content"]} for message in examples]
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=reply))
 
     def _prefix(self, shown: str) -> SharedPrefix:
         from .decoding import SharedPrefix
@@ -211,9 +213,7 @@ class TransformersEngine:
         return self._prefixes[shown]
 
     def _suffix(self, request: ProfileRequest, shown: str) -> list[int]:
-        whole = self.tokenizer.apply_chat_template(
-            [*request.examples, *request.messages], tokenize=False, add_generation_prompt=True
-        )
+        whole = self._shown([*request.examples, *request.messages], reply=True)
         if not whole.startswith(shown):
             raise ValueError("this chat template changes earlier messages when later ones follow; use another model")
         return self._tokens(whole[len(shown) :] + IDENTITY_LABEL)
@@ -223,7 +223,8 @@ def _fast_dtype() -> str:
     import torch
 
     # Without matrix tiles (AMX) a CPU multiplies bfloat16 at half the speed of float32 (measured on AVX-512).
-    return "bfloat16" if torch.cuda.is_available() or torch.cpu._is_amx_tile_supported() else "float32"
+    tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return "bfloat16" if torch.cuda.is_available() or tiles else "float32"
 
 
 def _seed(key: str) -> int:

@@ -25,7 +25,24 @@ INTERESTS_LABEL = "User interests:"
 _EDGES = " \t.,;:!?-–—*•·\"'`“”‘’()[]{}<>|/\\"
 _NUMBERING = re.compile(r"^\s*(?:\d{1,2}[.)]\s+|[-*•]\s+)")
 _LEADING_AND = re.compile(r"^(?:and|or|also)\s+", re.IGNORECASE)
-_FUNCTION_WORDS = {"a", "an", "and", "as", "at", "by", "for", "from", "in", "into", "of", "on", "or", "the", "to", "with"}
+_FUNCTION_WORDS = {
+    "a",
+    "an",
+    "and",
+    "as",
+    "at",
+    "by",
+    "for",
+    "from",
+    "in",
+    "into",
+    "of",
+    "on",
+    "or",
+    "the",
+    "to",
+    "with",
+}
 _SECTIONS = re.compile(
     r"identit(?:y|ies)\s*:(?P<identities>.*?)(?:(?:;|\n)\s*(?:user|item)?\s*interests?\s*:(?P<interests>.*))?$",
     re.IGNORECASE | re.DOTALL,
@@ -67,8 +84,9 @@ def parse(text: str, size: int | None = None) -> Profile:
 
 
 def content_words(text: str) -> list[str]:
-    """The words of an item that say something: no articles, prepositions, conjunctions. A hyphen does not part words."""
-    return [word for word in text.split() if word.casefold() not in _FUNCTION_WORDS]
+    """The words of an item that say something: no articles, prepositions, conjunctions. Hyphens do not part words."""
+    words = (word.strip(_EDGES) for word in text.split())
+    return [word for word in words if word and word.casefold() not in _FUNCTION_WORDS]
 
 
 def split_items(text: str) -> list[str]:

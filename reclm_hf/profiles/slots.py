@@ -25,7 +25,6 @@ MIN_WORDS = 2
 FULL_WORDS = 5
 """An item of so many words, parts of hyphenated words included, gets no further one."""
 
-_STATES = [(short, full, last) for short in (False, True) for full in (False, True) for last in (False, True)]
 _ENDS = ("\n", ";")
 _MARKS = set(" ,'-")
 
@@ -43,18 +42,22 @@ class SlotVocabulary:
         self.size = size
         special = set(tokenizer.all_special_ids)
         count = min(vocab_size, len(tokenizer))
-        self.pieces = ["" if token in special else tokenizer.decode([token]) for token in range(count)]
+        self.pieces = ["" if token in special else str(tokenizer.decode([token])) for token in range(count)]
         self.ending = {token for token in special if token < count}
         self.ending |= {token for token, piece in enumerate(self.pieces) if any(end in piece for end in _ENDS)}
         # The repetition penalty is for words: commas and end marks must stay as likely as they are.
         self.unpenalized = self.ending | {token for token, piece in enumerate(self.pieces) if not _has_letter(piece)}
-        self._masks = {(short, full, last): torch.full((vocab_size,), -torch.inf) for short, full, last in _STATES}
+        states = [(a, b, c, d) for a in (0, 1) for b in (0, 1) for c in (0, 1) for d in (0, 1)]
+        self._masks = {state: torch.full((vocab_size,), -torch.inf) for state in states}
         for token, piece in enumerate(self.pieces):
             ends = token in self.ending
-            plain = bool(piece) and all(letter in _MARKS or letter.islower() for letter in piece)
-            for (short, full, last), mask in self._masks.items():
-                closes = ends or "," in piece
-                if (ends and last or plain and not ends) and not (short and closes) and not (full and _opens(piece)):
+            if not ends and not _is_plain(piece):
+                continue
+            closes, hyphenates = ends or "," in piece, "-" in piece
+            opens = not closes and (" " in piece or hyphenates)
+            for (short, full, hyphenated, last), mask in self._masks.items():
+                banned = (short and closes) or (full and opens) or (hyphenated and hyphenates) or (ends and not last)
+                if not banned:
                     mask[token] = 0.0
 
     def mask(self, tokens: Sequence[int], taken: Sequence[str] = ()) -> torch.Tensor:
@@ -63,7 +66,8 @@ class SlotVocabulary:
         full = len(current.replace("-", " ").split()) >= FULL_WORDS
         short = not full and len(content_words(current)) < MIN_WORDS
         last = len(_new_items(before, taken)) >= self.size - 1
-        return self._masks[short, full, last]
+        # One hyphen a word: chains of them are how a small model avoids ever finishing an item.
+        return self._masks[short, full, "-" in current.rpartition(" ")[2], last]
 
     def text(self, tokens: Sequence[int]) -> str:
         """The slot's text, up to its end mark."""
@@ -97,9 +101,10 @@ def _new_items(text: str, taken: Sequence[str]) -> list[str]:
     return [item for item in split_items(text) if item.casefold() not in used]
 
 
-def _opens(piece: str) -> bool:
-    """Whether a token begins a new word."""
-    return "," not in piece and (" " in piece or "-" in piece)
+def _is_plain(piece: str) -> bool:
+    """Whether a token is made of lower-case letters and the marks of a phrase, with hyphens inside words only."""
+    allowed = bool(piece) and all(letter in _MARKS or letter.islower() for letter in piece)
+    return allowed and " -" not in piece and "- " not in piece and "--" not in piece
 
 
 def _has_letter(piece: str) -> bool:

@@ -98,7 +98,7 @@ def make_epochs(model: RecLMRecommender, split: Split, options: TrainerOptions) 
 
 
 def make_optimizer(model: RecLMRecommender, options: TrainerOptions) -> torch.optim.Optimizer:
-    """Adam; the few weights of the floors learn faster than the tables and are never decayed."""
+    """Adam; the weights beside the floors learn faster than the tables."""
     few = [p for name, p in model.named_parameters() if name.startswith("floors.") or name == "profile_gain"]
     chosen = {id(p) for p in few}
     many = [p for p in model.parameters() if id(p) not in chosen]
