@@ -152,13 +152,8 @@ def resolve_model(model_id: str, revision: str | None = None) -> ResolvedModel:
             f"and the network, set HF_ENDPOINT to a mirror, or pass the path of a folder that holds the model"
         )
     resolved = _from_bundle(model_id, bundle)
-    logger.warning(
-        "could not get %s from the Hub (%s), using the bundle %s (%s)",
-        model_id,
-        reason,
-        f"{bundle.distribution} {bundle.version}",
-        bundle.note,
-    )
+    name = f"{bundle.distribution} {bundle.version} ({bundle.note})"
+    logger.warning("could not get %s from the Hub (%s), using the bundle %s", model_id, reason, name)
     return resolved
 
 
@@ -266,15 +261,12 @@ def _probe(model_id: str, revision: str | None, endpoint: str) -> str:
 
 def _hub_errors() -> tuple[type[BaseException], ...]:
     """What a Hub that is away, refuses or lacks a model may raise: OSError covers most, the HTTP client the rest."""
+    from importlib import import_module, util
+
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    transport: list[type[BaseException]] = []
-    for name in ("httpx2", "httpx"):
-        try:
-            transport.append(__import__(name).HTTPError)
-        except ImportError:
-            continue
-    return (OSError, HfHubHTTPError, OfflineModeIsEnabled, *transport)
+    clients = [name for name in ("httpx2", "httpx") if util.find_spec(name) is not None]
+    return (OSError, HfHubHTTPError, OfflineModeIsEnabled, *(import_module(name).HTTPError for name in clients))
 
 
 def _from_bundle(model_id: str, bundle: Bundle) -> ResolvedModel:

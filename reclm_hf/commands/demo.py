@@ -22,10 +22,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Run or resume the demo."""
     from ..pipeline.demo import DemoOptions, run_demo
+    from ..recommender.catalog import Catalog
 
     def say(line: str) -> None:
         print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
 
     result = run_demo(DemoOptions(folder=args.output, seed=args.seed), say)
+    user = Catalog.load(result["model"]).user_ids[0]
     lines = ["", f"Report with all intervals and a picture: {result['report']} ({result['seconds']:.0f} s)"]
-    return finish(args, lines, result, f"reclm recommend {result['model']} 42 --k 10   (or read {result['report']})")
+    return finish(
+        args, lines, result, f"reclm recommend {result['model']} {user} --k 10   (or read {result['report']})"
+    )

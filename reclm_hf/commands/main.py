@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from .. import __version__
+from ..bundles import BundleError
 
 COMMANDS = ("demo", "data", "profiles", "train", "evaluate", "recommend")
 EXIT_ERROR = 2
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has gone: nothing is wrong, but Python would complain when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError, BundleError) as error:
         if args.debug:
             raise
         print(f"reclm: error: {_message(error)}", file=sys.stderr)

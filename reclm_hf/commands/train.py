@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from ..pipeline.demo import trainer_options
     from ..pipeline.model_stage import Inputs, ModelSpec, train_model
     from ..pipeline.texts import encode_items, encode_profiles
+    from ..profiles.leakage import certify
     from ..recommender.text_encoder import TextEncoder
 
     splits = load_splits(args.data)
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if args.mode not in ("none", "raw_text"):
         for split in (splits.validation, splits.test):
             table = _profile_table(args, split)
+            certify(table, split, splits.data.items).require()
             profiles[split.name] = encode_profiles(table, splits.data.user_ids, encoder)
     inputs = Inputs(splits, encode_items(splits.data, encoder), profiles, encoder)
     folder = Path("runs") / (args.name or f"{splits.data.name}-{spec.label}")
@@ -59,10 +61,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _profile_table(args: argparse.Namespace, split: Split) -> pd.DataFrame:
     from ..data.bundled import bundled_names, bundled_profiles
-    from ..data.tables import TableError, read_parquet
+    from ..data.tables import PROFILE_COLUMNS, TableError, read_parquet, require_columns
 
     if args.profiles:
-        return read_parquet(Path(args.profiles) / split.name / "user_profiles.parquet")
+        path = Path(args.profiles) / split.name / "user_profiles.parquet"
+        table = read_parquet(path)
+        require_columns(table, list(PROFILE_COLUMNS), str(path))
+        return table
     if args.data in bundled_names():
         return bundled_profiles(args.data, split.name)
     raise TableError(

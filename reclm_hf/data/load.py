@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .bundled import bundled_info, bundled_names, load_bundled
-from .folder import INTERACTIONS_FILE, ITEMS_FILE, read_dataset
+from .folder import INFO_FILE, INTERACTIONS_FILE, ITEMS_FILE, read_dataset
 from .tables import TableError
 
 if TYPE_CHECKING:
@@ -52,4 +52,9 @@ def _load(source: str) -> tuple[Interactions, int | None]:
             f"{INTERACTIONS_FILE}. `reclm data import` makes such a folder from CSV, Parquet or the Hub."
         )
     data, info = read_dataset(folder)
-    return data, info.get("test_cut")
+    cut = info.get("test_cut")
+    if cut is not None and type(cut) is not int:
+        raise TableError(
+            f"{folder / INFO_FILE}: 'test_cut' is {cut!r}; give whole microseconds since 1970 UTC, or null."
+        )
+    return data, cut

@@ -152,9 +152,10 @@ def validate_items(table: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def _string_list(value: object) -> list[str]:
-    if value is None or isinstance(value, float | str):
-        return [value] if isinstance(value, str) and value else []
-    return [str(entry) for entry in value]  # type: ignore[attr-defined]
+    if isinstance(value, str):
+        return [value] if value else []
+    entries = value if isinstance(value, Iterable) else []  # None, NaN and pd.NA stand for "no category"
+    return [str(entry) for entry in entries if entry is not None]
 
 
 def validate_interactions(table: pd.DataFrame, source: str, *, known_items: set[str] | None = None) -> pd.DataFrame:

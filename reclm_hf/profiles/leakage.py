@@ -106,6 +106,8 @@ def certify(profiles: pd.DataFrame, split: Split, items: pd.DataFrame) -> Certif
     Args:
         items: the item table in the order of the split's item rows.
     """
+    import pandas as pd
+
     user_row = {user: row for row, user in enumerate(split.user_ids)}
     item_row = {item: row for row, item in enumerate(split.item_ids)}
     pairs = set((split.history_user.astype(np.int64) * split.n_items + split.history_item).tolist())
@@ -118,10 +120,12 @@ def certify(profiles: pd.DataFrame, split: Split, items: pd.DataFrame) -> Certif
     failures: list[str] = []
     for row in profiles.itertuples():
         failures += _evidence_leaks(row, split, user_row, item_row, pairs)
-        if split.cut is not None and (row.as_of is None or not row.as_of.value // 1000 <= split.cut):
+        # A profile without a date is not known to be from before the cut.
+        if split.cut is not None and (pd.isna(row.as_of) or row.as_of > pd.Timestamp(split.cut, unit="us", tz="UTC")):
             failures.append(f"user {row.user_id!r}: as_of {row.as_of} is not before the cut.")
         failures += [
-            f"user {row.user_id!r}: names {title!r}, first seen later." for title in _named(row.profile, titles)
+            f"user {row.user_id!r}: names {title!r}, first seen later."
+            for title in _named(row.profile if isinstance(row.profile, str) else "", titles)
         ]
     return Certificate(split.name, split.cut, len(profiles), len(later), failures)
 
@@ -131,9 +135,10 @@ def _evidence_leaks(
 ) -> list[str]:
     if row.user_id not in user_row:
         return [f"user {row.user_id!r}: is not in the data."]
-    readers = [user_row[user] for user in (row.user_id, *row.neighbors) if user in user_row]
+    neighbors, evidence = ([] if names is None else names for names in (row.neighbors, row.evidence))
+    readers = [user_row[user] for user in (row.user_id, *neighbors) if user in user_row]
     leaks = []
-    for item in row.evidence:
+    for item in evidence:
         known = item in item_row and any(reader * split.n_items + item_row[item] in pairs for reader in readers)
         if not known:
             leaks.append(f"user {row.user_id!r}: evidence {item!r} is in no history before the cut.")

@@ -86,7 +86,7 @@ class SlotVocabulary:
         An item that the token limit has cut off is left out, since its last word may be half a word.
         """
         text = self.text(tokens)
-        closed = bool(tokens) and tokens[-1] in self.ending
+        closed = any(token in self.ending for token in tokens)
         return _new_items(text if closed else text.rpartition(",")[0], taken)[: self.size]
 
     def is_full(self, tokens: Sequence[int], taken: Sequence[str] = ()) -> bool:

@@ -85,12 +85,14 @@ def build_recommender(
             none; for every `profile_mode` but `none` and `raw_text`.
 
     Raises:
-        ValueError: vectors of the wrong size, or missing ones.
+        ValueError: vectors of the wrong size, missing ones, or profiles that are zero for everybody.
     """
     if item_vectors.shape[0] != split.n_items:
         raise ValueError(f"{item_vectors.shape[0]} item vectors for {split.n_items} items; encode every item once.")
     if profiles is not None and profiles.shape[0] != split.n_users:
         raise ValueError(f"{profiles.shape[0]} profile vectors for {split.n_users} users; keep the order of user_ids.")
+    if profiles is not None and not profiles.any():
+        raise ValueError("All profile vectors are zero: the profile table holds no profile of a user of these data.")
     item_text, text_mean = center(item_vectors, split.warm)
     written = None if profiles is None else np.abs(profiles).sum(axis=1) > 0
     profile_mean = text_mean if profiles is None or written is None else profiles[written].mean(axis=0)

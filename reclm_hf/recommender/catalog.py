@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -254,26 +255,25 @@ class CatalogRecommender:
 
 
 def write_atomically(path: Path, write: Callable[[str], Any]) -> None:
-    """Call `write` with the name of a temporary file beside `path`, then move it there; no half file can remain."""
+    """Call `write` with the name of a file beside `path`, then move it there whole; an OSError names `path`."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     os.close(handle)
     try:
         write(temporary)
         with open(temporary, "rb+") as stream:
             os.fsync(stream.fileno())
-        # mkstemp makes private files; a saved model is read by others, as far as the user's umask lets them.
-        umask = os.umask(0)
+        umask = os.umask(0)  # mkstemp makes private files; others may read this one as far as the umask lets them
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
-    except BaseException:
+    except (OSError, SafetensorError) as error:
+        raise OSError(f"{path} could not be written ({error}): free some space and try again") from error
+    finally:
         Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def read_tensors(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """Arrays of a safetensors file. Raises FileNotFoundError, or ValueError naming a broken file or missing arrays."""
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     _require(path)

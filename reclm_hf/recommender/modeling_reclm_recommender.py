@@ -6,16 +6,19 @@ Sizes in comments: U users, I items, d embedding width, d_t text width, D repres
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, cached_file
+from transformers.utils.hub import resolve_revision
 
 from .backbone_bias_mf import BiasMF
 from .backbone_lightgcn import LightGCN
@@ -26,6 +29,8 @@ from .fusion import ProfileFusion, mlp
 from .graph import Graph
 from .serving import ServingMixin
 
+CATALOG_FILES = (CATALOG_FILE, USERS_FILE, TENSORS_FILE)
+_HUB_OPTIONS = ("revision", "subfolder", "token", "cache_dir", "local_files_only", "force_download", "proxies")
 BACKBONES: dict[str, type[nn.Module]] = {"bias_mf": BiasMF, "lightgcn": LightGCN}
 
 
@@ -200,7 +205,8 @@ class RecLMRecommender(ServingMixin, CatalogRecommender, PreTrainedModel):
     @torch.no_grad()
     def _served(self) -> Representations:
         # Scoring in blocks asks again and again; the version counters of all tensors say whether anything changed.
-        version = (*(tensor._version for tensor in self.parameters()), id(self.item_text), self.config.cold_offset)
+        tensors = (*self.parameters(), *self.buffers())
+        version = (*((id(tensor), tensor._version) for tensor in tensors), self.config.cold_offset)
         if getattr(self, "_cache", None) is None or self._cache[0] != version:
             training = self.training
             self.eval()
@@ -235,19 +241,42 @@ class RecLMRecommender(ServingMixin, CatalogRecommender, PreTrainedModel):
     # -- files ------------------------------------------------------------------------------------------------------
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Write config, weights and catalogue; with `push_to_hub=True` all of them travel."""
+        """Write config, weights and catalogue; with `push_to_hub=True` all of them travel.
+
+        Raises:
+            ValueError: there is no catalogue.
+            OSError: a file could not be written (disk full, no permission).
+        """
         if self.catalog is None:
             raise ValueError(
                 "This model has no catalogue, so nobody could recommend with it: set `model.catalog` first."
             )
-        self.catalog.save(save_directory)
-        super().save_pretrained(save_directory, *args, **kwargs)
+        try:
+            self.catalog.save(save_directory)
+            super().save_pretrained(save_directory, *args, **kwargs)
+        except SafetensorError as error:
+            raise OSError(f"{save_directory}: could not be written ({error}). Free some space, save again.") from error
+
+    def _get_files_timestamps(self, working_dir: str | PathLike[str]) -> dict[str, float]:
+        # transformers uploads what changed since this call, and the catalogue was written just before it.
+        found = super()._get_files_timestamps(working_dir)
+        return {name: stamp for name, stamp in found.items() if name not in CATALOG_FILES}
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
         cls, pretrained_model_name_or_path: str | Path, *args: Any, **kwargs: Any
     ) -> RecLMRecommender:
-        """Load weights and catalogue from a folder or a Hub repository, with one revision, token and cache."""
+        """Load weights and catalogue from a folder or a Hub repository, with one revision, token and cache.
+
+        `revision`, `subfolder`, `token`, `cache_dir`, ... go for both; weights are read from safetensors only.
+
+        Raises:
+            OSError: the folder or the repository, or a file in it, is missing.
+        """
+        shared = {key: kwargs[key] for key in ("token", "local_files_only", "cache_dir") if key in kwargs}
+        # Resolved once: weights and catalogue are of one commit even where the branch moves on in between.
+        kwargs["revision"] = resolve_revision(pretrained_model_name_or_path, kwargs.get("revision"), **shared)
+        kwargs["use_safetensors"] = True
         model = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         loaded: Any = model[0] if isinstance(model, tuple) else model
         loaded.catalog = _load_catalog(pretrained_model_name_or_path, kwargs)
@@ -255,10 +284,9 @@ class RecLMRecommender(ServingMixin, CatalogRecommender, PreTrainedModel):
 
 
 def _load_catalog(source: str | Path, options: dict[str, Any]) -> Catalog:
-    if Path(source).is_dir():
-        return Catalog.load(source)
-    from huggingface_hub import hf_hub_download
-
-    shared = {key: options[key] for key in ("revision", "token", "cache_dir", "local_files_only") if key in options}
-    paths = [hf_hub_download(str(source), name, **shared) for name in (CATALOG_FILE, USERS_FILE, TENSORS_FILE)]
-    return Catalog.load(Path(paths[0]).parent)
+    folder = Path(source) / (options.get("subfolder") or "")
+    if not Path(source).is_dir():
+        shared = {key: options[key] for key in _HUB_OPTIONS if key in options}
+        paths = [cached_file(str(source), name, **shared) for name in CATALOG_FILES]
+        folder = Path(str(paths[0])).parent
+    return Catalog.load(folder)

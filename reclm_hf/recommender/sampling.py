@@ -15,7 +15,8 @@ class NegativeSampler:
 
     Args:
         history: [U, I] SciPy CSR of ones with sorted column indices.
-        items: [C] int item rows negatives are drawn from (the warm items); every touched item must be among them.
+        items: [C] int item rows negatives are drawn from, ascending (the warm items); every touched item must be
+            among them.
 
     Raises:
         ValueError: no user has an untouched item.

@@ -40,37 +40,57 @@ class ServingMixin:
         """Add cold items, with no training: they are scored through their texts.
 
         Args:
-            items: columns `item_id`, `title`, `text` (`title` stands in where `text` is absent).
+            items: columns `item_id`, `title`, `text` (`title` and `text` stand in for each other).
             vectors: [n, d_t] float32 encoder vectors of the texts; None encodes them here.
 
+        Where an error is raised, model and catalogue are as they were.
+
         Raises:
-            ValueError: an id is already in the catalogue or twice in `items`, a column is missing, an empty text.
+            ValueError: an id is already in the catalogue or twice in `items`, a column is missing, an id or text is
+                empty, or the vectors do not fit.
         """
         for column in ("item_id", "title"):
             if column not in items.columns:
                 raise ValueError(f"add_items: there is no column {column!r}; it has {list(items.columns)}.")
-        texts = [str(text).strip() for text in items["text" if "text" in items.columns else "title"]]
-        for position, text in enumerate(texts):
-            if not text or text == "nan":
-                raise ValueError(f"add_items: item {items['item_id'].iloc[position]!r} has no text; give it a title.")
-        vectors = self.text_encoder().encode(texts) if vectors is None else vectors
-        self.catalog.add_items([str(item) for item in items["item_id"]], [str(title) for title in items["title"]])
-        raw = torch.as_tensor(np.asarray(vectors), dtype=self.item_text.dtype, device=self.item_text.device)
-        self.item_text = torch.cat([self.item_text, functional.normalize(raw - self.text_mean, dim=1)])
-        self._grow(len(texts))
+        ids = [value if isinstance(value, str) else "" for value in items["item_id"]]
+        titles = [value.strip() if isinstance(value, str) else "" for value in items["title"]]
+        texts = [value.strip() if isinstance(value, str) else "" for value in items.get("text", items["title"])]
+        texts = [text or title for text, title in zip(texts, titles, strict=True)]
+        for position, (item, text) in enumerate(zip(ids, texts, strict=True)):
+            if not item.strip():
+                raise ValueError(
+                    f"add_items: row {position + 1} has the id {items['item_id'].iloc[position]!r}; give text."
+                )
+            if not text:
+                raise ValueError(f"add_items: item {item!r} has no text; give it a title.")
+        vectors = self.text_encoder().encode(texts) if vectors is None else np.asarray(vectors)
+        expected = (len(texts), self.item_text.shape[1])
+        if vectors.shape != expected or not np.isfinite(vectors).all():
+            raise ValueError(
+                f"add_items: vectors must be finite and [{expected[0]}, {expected[1]}], got {vectors.shape}."
+            )
+        raw = torch.as_tensor(vectors, dtype=self.item_text.dtype, device=self.item_text.device)
+        grown = self._grown(functional.normalize(raw - self.text_mean, dim=1))
+        self.catalog.add_items(ids, [title or text for title, text in zip(titles, texts, strict=True)])
+        for name, value in grown.items():
+            setattr(self, name, value)
+        self.config.n_items += len(texts)
 
-    def _grow(self, count: int) -> None:
+    def _grown(self, item_text: torch.Tensor) -> dict[str, Any]:
+        """Item buffers and tables with rows for new items, whose centred vectors are item_text [n, d_t]."""
+        count = len(item_text)
+        grown: dict[str, Any] = {"item_text": torch.cat([self.item_text, item_text])}
         for name in ("item_warm", "popularity"):
             buffer = getattr(self, name, None)
             if buffer is not None:
-                setattr(self, name, torch.cat([buffer, buffer.new_zeros(count, *buffer.shape[1:])]))
+                grown[name] = torch.cat([buffer, buffer.new_zeros(count)])
         for name in ("item_embedding", "item_bias"):
             table = getattr(self, name)
             if table is not None:
                 # Zeros, and masked by item_warm: an item nobody has touched has no ID signal.
                 weight = torch.cat([table.weight, table.weight.new_zeros(count, table.embedding_dim)])
-                setattr(self, name, nn.Embedding.from_pretrained(weight, freeze=False))
-        self.config.n_items += count
+                grown[name] = nn.Embedding.from_pretrained(weight, freeze=False)
+        return grown
 
     @torch.no_grad()
     def recommend_for_profile(self, profile: str, k: int = 20, *, vector: np.ndarray | None = None) -> Recommendations:
