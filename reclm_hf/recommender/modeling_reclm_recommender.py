@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput, cached_file
+from transformers.utils import CONFIG_NAME, ModelOutput, cached_file
 from transformers.utils.hub import resolve_revision
 
 from .backbone_bias_mf import BiasMF
@@ -277,9 +277,11 @@ class RecLMRecommender(ServingMixin, CatalogRecommender, PreTrainedModel):
         # Resolved once: weights and catalogue are of one commit even where the branch moves on in between.
         kwargs["revision"] = resolve_revision(pretrained_model_name_or_path, kwargs.get("revision"), **shared)
         kwargs["use_safetensors"] = True
+        # First, since what is no recommender has no catalogue, and transformers would report every weight it lacks.
+        catalog = _load_catalog(pretrained_model_name_or_path, kwargs)
         model = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         loaded: Any = model[0] if isinstance(model, tuple) else model
-        loaded.catalog = _load_catalog(pretrained_model_name_or_path, kwargs)
+        loaded.catalog = catalog
         return model
 
 
@@ -289,4 +291,8 @@ def _load_catalog(source: str | Path, options: dict[str, Any]) -> Catalog:
         shared = {key: options[key] for key in _HUB_OPTIONS if key in options}
         paths = [cached_file(str(source), name, **shared) for name in CATALOG_FILES]
         folder = Path(str(paths[0])).parent
+    elif not (folder / CONFIG_NAME).is_file():
+        raise FileNotFoundError(
+            f"{folder / CONFIG_NAME} is missing: the folder does not hold a whole saved recommender"
+        )
     return Catalog.load(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from reclm_hf import __version__
+from reclm_hf.bundles import BundleError
 from reclm_hf.commands import main as module
 from reclm_hf.commands.output import finish
 from reclm_hf.data.tables import TableError
@@ -45,6 +47,7 @@ def raising(error: BaseException) -> Callable[[argparse.Namespace], int]:
             "reclm: error: 'u9' is unknown: see recommend_for_history",
         ),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 2, "reclm: error: [Errno 28] No space left on device"),
+        (BundleError("no source has a/b"), 2, "reclm: error: no source has a/b"),
         (ValueError(), 2, "reclm: error: ValueError"),
         (KeyboardInterrupt(), 130, "reclm: interrupted; the same command goes on from what is finished."),
     ],
@@ -76,6 +79,13 @@ def test_the_next_step_is_the_last_line(monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().out == "found\nNext: reclm demo\n"
     assert module.main(["--json"]) == 0
     assert capsys.readouterr().out == '{\n  "count": 1,\n  "next": "reclm demo"\n}\n'
+
+
+def test_json_holds_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    args = argparse.Namespace(json=True)
+    finish(args, [], {"rows": [{"recall": float("nan")}, {"recall": 0.5}], "top": (float("inf"), 1)}, "")
+    found = json.loads(capsys.readouterr().out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert found == {"rows": [{"recall": None}, {"recall": 0.5}], "top": [None, 1], "next": ""}
 
 
 def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ DAY = 86_400_000_000
 RNG = np.random.default_rng(0)
 
 
-def split(rows: str = "a1@0 a2@4 b1@6 b4@6 a3@8 b2@9") -> Split:
+def split(rows: str = "b1@0 a2@4 a1@6 b4@6 a3@8 b2@9") -> Split:
     """Cut at day 8. "a1@0": user a takes item 1 on day 0; there are five items."""
     entries = [(word[0], word[1], int(word[3])) for word in rows.split()]
     frame = pd.DataFrame(entries, columns=["user_id", "item_id", "day"])
@@ -56,9 +56,10 @@ def test_history_mean_by_hand() -> None:
     np.testing.assert_allclose(
         history_mean(split(), vectors), [[half, half, 0, 0, 0], [half, 0, 0, half, 0]], rtol=1e-6
     )
-    # a: 2^-2 and 2^-1; b: two of one age.
-    length = (0.25**2 + 0.5**2) ** 0.5
-    decayed = [[0.25 / length, 0.5 / length, 0, 0, 0], [half, 0, 0, half, 0]]
+    # Users alternate in time, so a weight at the wrong row would show.
+    recent = 2**-0.5
+    long_a, long_b = (recent**2 + 0.5**2) ** 0.5, (0.25**2 + recent**2) ** 0.5
+    decayed = [[recent / long_a, 0.5 / long_a, 0, 0, 0], [0.25 / long_b, 0, 0, recent / long_b, 0]]
     np.testing.assert_allclose(history_mean(split(), vectors, 4), decayed, rtol=1e-6)
 
 

@@ -1,0 +1,98 @@
+"""The graph and its propagation against dense formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_array
+
+from reclm_hf.recommender.backbone_lightgcn import LightGCN
+from reclm_hf.recommender.graph import Graph, normalized_adjacency, propagate
+
+RNG = np.random.default_rng(0)
+N_USERS, N_ITEMS = 7, 5
+N_NODES = N_USERS + N_ITEMS
+
+
+def history() -> csr_array:
+    """[7, 5] of ones; user 6 and item 4 are in no pair."""
+    pairs = (RNG.random((N_USERS, N_ITEMS)) < 0.5).astype(np.float32)
+    pairs[6], pairs[:, 4] = 0, 0
+    pairs[0, 0] = 1
+    return csr_array(pairs)
+
+
+def dense(matrix: csr_array) -> np.ndarray:
+    """D^-1/2 A D^-1/2 with loops over nodes; rows of isolated nodes are zero."""
+    full = np.zeros((N_NODES, N_NODES))
+    full[:N_USERS, N_USERS:] = matrix.toarray()
+    full[N_USERS:, :N_USERS] = matrix.toarray().T
+    degree = full.sum(0)
+    for row in range(N_NODES):
+        for column in range(N_NODES):
+            if full[row, column]:
+                full[row, column] /= np.sqrt(degree[row] * degree[column])
+    return full
+
+
+def graph(matrix: csr_array) -> Graph:
+    found = Graph(0)
+    found.set(*normalized_adjacency(matrix))
+    return found
+
+
+def test_the_adjacency_equals_the_dense_formula() -> None:
+    pairs = history()
+    index, value = normalized_adjacency(pairs)
+    assert index.shape == (2, 2 * pairs.nnz)
+    assert (index.dtype, value.dtype) == (torch.int32, torch.float32)
+    assert (index[0].diff() >= 0).all(), "rows sorted, as CSR needs them"
+    np.testing.assert_allclose(graph(pairs).matrix(N_NODES).to_dense(), dense(pairs), atol=1e-6)
+
+
+def test_items_added_later_have_no_edges() -> None:
+    pairs = history()
+    found = graph(pairs)
+    assert found.matrix(N_NODES) is found.matrix(N_NODES), "built once"
+    grown = found.matrix(N_NODES + 2).to_dense().numpy()
+    np.testing.assert_allclose(grown[:N_NODES, :N_NODES], dense(pairs), atol=1e-6)
+    assert not grown[N_NODES:].any()
+    assert not grown[:, N_NODES:].any()
+
+
+def test_another_graph_replaces_the_built_one() -> None:
+    found = graph(history())
+    found.matrix(N_NODES)
+    other = csr_array(np.eye(N_USERS, N_ITEMS, dtype=np.float32))
+    found.set(*normalized_adjacency(other))
+    np.testing.assert_allclose(found.matrix(N_NODES).to_dense(), dense(other), atol=1e-6)
+
+
+def test_the_gradient_of_the_symmetric_product() -> None:
+    adjacency = graph(history()).matrix(N_NODES).to(torch.float64)
+    x = torch.from_numpy(RNG.standard_normal((N_NODES, 3))).requires_grad_()
+    assert torch.autograd.gradcheck(lambda value: propagate(adjacency, value), (x,))
+    # Twice through the graph, as two layers go, and with a gradient that is not contiguous.
+    assert torch.autograd.gradcheck(lambda value: propagate(adjacency, propagate(adjacency, value)).T.square(), (x,))
+
+
+@pytest.mark.parametrize("n_layers", [0, 1, 3])
+def test_lightgcn_equals_the_dense_loop(n_layers: int) -> None:
+    pairs = history()
+    user, item = (RNG.standard_normal((rows, 4)).astype(np.float32) for rows in (N_USERS, N_ITEMS))
+    layer = np.concatenate([user, item])
+    layers = [layer]
+    for _ in range(n_layers):
+        layer = dense(pairs) @ layer
+        layers.append(layer)
+    expected = np.mean(layers, axis=0)
+    found = LightGCN(n_layers)(torch.from_numpy(user), torch.from_numpy(item), graph(pairs).matrix(N_NODES))
+    np.testing.assert_allclose(np.concatenate([part.numpy() for part in found]), expected, atol=1e-6)
+    isolated = found[0][6].numpy()
+    np.testing.assert_allclose(isolated, user[6] / (n_layers + 1), atol=1e-6)
+
+
+def test_lightgcn_without_a_graph_is_an_error() -> None:
+    with pytest.raises(ValueError, match="needs the adjacency"):
+        LightGCN(2)(torch.zeros(1, 2), torch.zeros(1, 2), None)
