@@ -37,7 +37,7 @@ def saved_model_rows(source: str, split: Split) -> list[Row]:
     """Rows of a saved recommender.
 
     Raises:
-        TableError: the model knows other users or items than the split.
+        TableError: the model knows other users, items or interactions than the history of the split.
     """
     from reclm_hf.auto import RecLMRecommender
 
@@ -45,4 +45,12 @@ def saved_model_rows(source: str, split: Split) -> list[Row]:
     catalog = model.catalog
     if catalog.user_ids != split.user_ids.tolist() or catalog.item_ids != split.item_ids.tolist():
         raise TableError(f"{source} was trained on other users or items than this data set; give its own with --data.")
+    history = split.history_matrix()
+    if not (
+        np.array_equal(catalog.seen_indptr, history.indptr) and np.array_equal(catalog.seen_indices, history.indices)
+    ):
+        raise TableError(
+            f"{source} was trained up to another cut than that of the {split.name} split, so it may know the answers; "
+            "train it again on this data set."
+        )
     return model_rows(model, source, split)

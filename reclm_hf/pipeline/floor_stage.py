@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,29 +10,42 @@ from pathlib import Path
 
 from reclm_hf.baselines import FLOORS
 from reclm_hf.baselines.base import Floor
-from reclm_hf.baselines.select import Selection, select_floor
+from reclm_hf.baselines.select import Selection, Trial, select_floor
 
 from .model_stage import Inputs, recall_at_20, write_json
 
 logger = logging.getLogger(__name__)
+_TRIALS = "trials.json"
 
 
 def fit_floors(inputs: Inputs, folder: Path, names: Sequence[str] | None = None) -> dict[str, Floor]:
     """Every floor with hyper-parameters chosen on validation, fitted on the whole train period.
 
     Args:
-        folder: one sub-folder a floor, with its trials; finished ones are loaded.
+        folder: one sub-folder a floor, with its trials. A floor that was finished there on the same data and vectors
+            is loaded; one of other data is fitted again and replaced.
         names: keys of `FLOORS`; None takes all of them.
     """
-    names = list(FLOORS) if names is None else list(names)
-    finished = [name for name in names if (folder / name / "trials.json").is_file()]
-    if len(finished) == len(names):
-        return {name: Floor.load(folder / name) for name in names}
+    key = f"{inputs.splits.fingerprint} {inputs.digest(with_profiles=False)}"
     selections: dict[str, Selection] = {}
-    for name in names:
-        logger.info("floor %s", name)
-        selection = select_floor(name, inputs.splits, inputs.item_vectors, recall_at_20, chosen=selections)
-        selections[name] = selection
-        selection.floor.save(folder / name)
-        write_json(folder / name / "trials.json", {"trials": [asdict(trial) for trial in selection.trials]})
+    for name in FLOORS if names is None else names:
+        found = _load(folder / name, key)
+        if found is None:
+            logger.info("floor %s", name)
+            found = select_floor(name, inputs.splits, inputs.item_vectors, recall_at_20, chosen=selections)
+            found.floor.save(folder / name)
+            trials = [asdict(trial) for trial in found.trials]
+            write_json(folder / name / _TRIALS, {"key": key, "trials": trials})
+        selections[name] = found
     return {name: selection.floor for name, selection in selections.items()}
+
+
+def _load(folder: Path, key: str) -> Selection | None:
+    """A finished floor of the same data, or None."""
+    path = folder / _TRIALS
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content["key"] != key:
+        return None
+    return Selection(Floor.load(folder), [Trial(**trial) for trial in content["trials"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -69,6 +70,13 @@ class Inputs:
     profiles: Mapping[str, np.ndarray]
     encoder: Any = None
 
+    def digest(self, with_profiles: bool = True) -> str:
+        """SHA-256 of the vectors, by which a folder tells whether its results belong to them."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.item_vectors).tobytes())
+        for name in sorted(self.profiles) if with_profiles else ():
+            digest.update(name.encode() + np.ascontiguousarray(self.profiles[name]).tobytes())
+        return digest.hexdigest()
+
     @cached_property
     def half_life_days(self) -> float | None:
         """The half-life of popularity that is best on validation, chosen like that of the floor it comes from."""
@@ -134,8 +142,13 @@ def choose_cold_offset(model: RecLMRecommender, split: Split) -> dict[float, flo
 def train_model(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path) -> RecLMRecommender:
     """Train one row, or load it where `folder` holds it already.
 
-    `folder` receives `choice.json` (the validation curve), checkpoints while it runs, and `model/`.
+    `folder` receives `run.json` (what it belongs to), `choice.json` (the validation curve), checkpoints while it
+    runs, and `model/`.
+
+    Raises:
+        ValueError: `folder` holds a run on other data, profiles or settings.
     """
+    _claim(folder, spec, inputs, options)
     if (folder / "model" / "config.json").is_file() and (folder / "done.json").is_file():
         return RecLMRecommender.from_pretrained(folder / "model")
     choice = _choose(spec, inputs, options, folder)
@@ -155,6 +168,27 @@ def train_model(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder
         },
     )
     return model
+
+
+def _claim(folder: Path, spec: ModelSpec, inputs: Inputs, options: TrainerOptions) -> None:
+    """Write what the folder belongs to, or refuse one that belongs to something else: a resumed run must not mix."""
+    run = {
+        "spec": asdict(spec),
+        "options": asdict(options),
+        "fingerprint": inputs.splits.fingerprint,
+        "vectors": inputs.digest(spec.profile_mode not in ("none", "raw_text")),
+    }
+    path = folder / "run.json"
+    if not path.is_file():
+        write_json(path, run)
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    different = [name for name, value in run.items() if found.get(name) != value]
+    if different:
+        raise ValueError(
+            f"{folder} holds a run with other {', '.join(different)}: delete the folder, or choose another name for "
+            "this run."
+        )
 
 
 def _choose(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path) -> dict[str, Any]:

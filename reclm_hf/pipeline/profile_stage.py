@@ -51,15 +51,19 @@ def write_profiles(
 
 def _neighbor_vectors(data: Interactions, split: Split, item_vectors: np.ndarray, folder: Path) -> np.ndarray:
     # Kept beside the shards: retraining on other hardware could move a neighbour and with it every input hash.
-    from safetensors.numpy import load_file, save_file
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
 
     from reclm_hf.recommender.catalog import write_atomically
 
     path = folder / "neighbor_vectors.safetensors"
+    origin = {"data": data.fingerprint(), "cut": str(split.cut)}
     if path.is_file():
-        return load_file(path)["user"]
+        with safe_open(path, framework="np") as file:
+            if file.metadata() == origin:
+                return np.asarray(file.get_tensor("user"))
     logger.info("training LightGCN for neighbours as of the %s cut", split.name)
     vectors = neighbor_vectors(data, split, item_vectors)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda name: save_file({"user": vectors}, name))
+    write_atomically(path, lambda name: save_file({"user": vectors}, name, metadata=origin))
     return vectors

@@ -126,7 +126,9 @@ def generate_user_profiles(
         _write_shard(pd.DataFrame(new), folder)
         finished.update({entry["input_hash"]: entry for entry in new})
     table = pd.DataFrame([finished[key] for key in hashes], columns=list(PROFILE_COLUMNS))
-    table["as_of"] = pd.to_datetime(table["as_of"], utc=True).astype("datetime64[us, UTC]")
+    # The hash says that the input is the same at this cut, whichever cut it was first written for.
+    as_of = pd.NaT if split.cut is None else pd.Timestamp(split.cut, unit="us", tz="UTC")
+    table["as_of"] = pd.Series(as_of, index=table.index, dtype="datetime64[us, UTC]")
     return table
 
 

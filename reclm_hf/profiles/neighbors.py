@@ -8,9 +8,7 @@ _BLOCK = 1024
 NEIGHBORS = 3
 
 
-def top_neighbors(
-    vectors: np.ndarray, n: int = NEIGHBORS, *, eligible: np.ndarray | None = None, block: int = _BLOCK
-) -> np.ndarray:
+def top_neighbors(vectors: np.ndarray, n: int = NEIGHBORS, *, block: int = _BLOCK) -> np.ndarray:
     """[U, n] int32 rows of the most similar other users, best first; -1 where there is none.
 
     No U x U matrix is made: memory is `block` x U.
@@ -18,7 +16,6 @@ def top_neighbors(
     Args:
         vectors: [U, d] float user vectors; who trained them is not asked. A zero vector (no history) has no
             neighbours and is nobody's neighbour.
-        eligible: [U] bool, who may be a neighbour; None: everybody.
 
     Raises:
         ValueError: n < 1, or vectors that are not finite.
@@ -31,7 +28,7 @@ def top_neighbors(
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     known = norms[:, 0] > 0
     unit = vectors / np.where(norms > 0, norms, 1.0)
-    allowed = np.flatnonzero(known if eligible is None else known & eligible)
+    allowed = np.flatnonzero(known)
     found = np.full((len(vectors), n), -1, dtype=np.int32)
     width = min(n, max(len(allowed) - 1, 0))
     if width == 0:

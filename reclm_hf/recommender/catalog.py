@@ -142,8 +142,7 @@ class Catalog:
         return _lookup(
             self._user_index,
             user_ids,
-            "unknown user {id!r}: for somebody who was not in the training data use recommend_for_history([item ids]) "
-            "or recommend_for_profile(profile text)",
+            "unknown user {id!r}: for somebody who was not in the training data use recommend_for_profile(text)",
         )
 
     def item_index(self, item_ids: Sequence[str]) -> np.ndarray:

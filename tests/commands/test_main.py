@@ -42,9 +42,9 @@ def raising(error: BaseException) -> Callable[[argparse.Namespace], int]:
     [
         (TableError("a.csv: no\n  column"), 2, "reclm: error: a.csv: no column"),
         (
-            KeyError("'u9' is unknown: see recommend_for_history"),
+            KeyError("'u9' is unknown: see recommend_for_profile"),
             2,
-            "reclm: error: 'u9' is unknown: see recommend_for_history",
+            "reclm: error: 'u9' is unknown: see recommend_for_profile",
         ),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 2, "reclm: error: [Errno 28] No space left on device"),
         (BundleError("no source has a/b"), 2, "reclm: error: no source has a/b"),

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from reclm_hf.baselines import FLOORS
+from reclm_hf.data.tables import TableError
 from reclm_hf.pipeline import model_stage
 from reclm_hf.pipeline.demo import comparison_pairs, model_specs
+from reclm_hf.pipeline.evaluate_stage import saved_model_rows
 from reclm_hf.pipeline.floor_stage import fit_floors
 from reclm_hf.pipeline.model_stage import (
     Inputs,
@@ -121,3 +124,29 @@ def test_floors_are_loaded_the_second_time(inputs: Inputs, tmp_path: Path, monke
     np.testing.assert_array_equal(
         first["popularity_decayed"].score(USERS, ITEMS), second["popularity_decayed"].score(USERS, ITEMS)
     )
+
+
+def test_a_folder_of_another_run_is_refused(inputs: Inputs, tmp_path: Path) -> None:
+    train_model(ModelSpec("bias_mf", "standard", "llm"), inputs, OPTIONS, tmp_path)
+    with pytest.raises(ValueError, match="other spec"):
+        train_model(ModelSpec("lightgcn", "standard", "llm"), inputs, OPTIONS, tmp_path)
+    with pytest.raises(ValueError, match="other options"):
+        train_model(ModelSpec("bias_mf", "standard", "llm"), inputs, replace(OPTIONS, learning_rate=0.5), tmp_path)
+    changed = replace(inputs, profiles={name: -vectors for name, vectors in inputs.profiles.items()})
+    with pytest.raises(ValueError, match="other vectors"):
+        train_model(ModelSpec("bias_mf", "standard", "llm"), changed, OPTIONS, tmp_path)
+
+
+def test_floors_of_other_data_are_fitted_again(inputs: Inputs, tmp_path: Path) -> None:
+    fit_floors(inputs, tmp_path, ["text_cosine"])
+    rotated = replace(inputs, item_vectors=np.roll(inputs.item_vectors, 1, axis=0))
+    again = fit_floors(rotated, tmp_path, ["text_cosine"])["text_cosine"]
+    fresh = fit_floors(rotated, tmp_path / "fresh", ["text_cosine"])["text_cosine"]
+    np.testing.assert_array_equal(again.score(USERS, ITEMS), fresh.score(USERS, ITEMS))
+
+
+def test_a_model_that_knows_the_answers_is_refused(inputs: Inputs, tmp_path: Path) -> None:
+    trained("bias_mf", "standard", "none").save_pretrained(tmp_path)
+    assert saved_model_rows(str(tmp_path), inputs.splits.test)[0].kind == "model"
+    with pytest.raises(TableError, match="another cut"):
+        saved_model_rows(str(tmp_path), inputs.splits.validation)

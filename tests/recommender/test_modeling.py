@@ -66,7 +66,7 @@ def test_seen_items_are_never_recommended_and_ids_survive(backbone: str, preset:
         assert not seen & set(items)
         assert len(items) == N_ITEMS - len(seen)
         assert all(len(item) == 3 for item in items), "'007' must stay '007'"
-    with pytest.raises(KeyError, match=r"nobody.*recommend_for_history"):
+    with pytest.raises(KeyError, match=r"nobody.*recommend_for_profile"):
         model.recommend(["nobody"])
 
 
