@@ -117,26 +117,28 @@ def warm_only(split: Split) -> Split:
 def choose_cold_offset(model: RecLMRecommender, split: Split) -> dict[float, float]:
     """Choose the level of cold items by recall@20 on the whole catalogue, and set it on the model.
 
-    First in whole steps, each averaged with its neighbours (a level that is good only by itself is an accident),
-    then half a step to either side.
+    The lowest level within one standard error (over users) of the best: too low leaves the ranking of the warm items
+    alone, too high buries it under new ones, and a few popular new items can make a high level look good.
 
     Returns:
-        Every level that was tried and its recall.
+        Every level that was tried and its recall; empty, and nothing set, without cold items.
     """
-    tried: dict[float, float] = {}
-
-    def value(offset: float) -> float:
-        if offset not in tried:
-            model.config.cold_offset = offset
-            tried[offset] = recall_at_20(model, split, ("catalogue",))["catalogue"]
-        return tried[offset]
-
     if not split.cold.any():
-        return tried
-    coarse = np.pad([value(offset) for offset in COLD_OFFSETS], 1, mode="edge")
-    best = COLD_OFFSETS[int(np.convolve(coarse, np.full(3, 1 / 3), mode="valid").argmax())]
-    model.config.cold_offset = max((best, best - 0.5, best + 0.5), key=value)
-    return tried
+        return {}
+    recalls: dict[float, np.ndarray] = {}
+
+    def measure(offset: float) -> float:
+        if offset not in recalls:
+            model.config.cold_offset = offset
+            result = evaluate(model, split, settings=("catalogue",), ks=(20,))["catalogue"]
+            recalls[offset] = result.metrics["recall@20"]
+        return float(recalls[offset].mean())
+
+    best = max(COLD_OFFSETS, key=measure)
+    best = max((best, best - 0.5, best + 0.5), key=measure)
+    error = float(recalls[best].std()) / len(recalls[best]) ** 0.5
+    model.config.cold_offset = min(offset for offset in recalls if measure(offset) >= measure(best) - error)
+    return {offset: measure(offset) for offset in sorted(recalls)}
 
 
 def train_model(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path) -> RecLMRecommender:

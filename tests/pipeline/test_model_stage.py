@@ -3,12 +3,17 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from reclm_hf.baselines import FLOORS
+from reclm_hf.data.interactions import Interactions
+from reclm_hf.data.splits import Split, temporal_split
 from reclm_hf.data.tables import TableError
+from reclm_hf.evaluation.protocol import evaluate
 from reclm_hf.pipeline import model_stage
 from reclm_hf.pipeline.demo import comparison_pairs, model_specs
 from reclm_hf.pipeline.evaluate_stage import saved_model_rows
@@ -87,14 +92,43 @@ def test_choosing_looks_at_no_test_target(inputs: Inputs, tmp_path: Path, monkey
     assert seen == {"validation"}
 
 
-def test_the_level_of_cold_items_is_the_best_one_tried(inputs: Inputs) -> None:
-    model = trained("bias_mf", "floor_residual", "none")
-    before = model.config.cold_offset
-    try:
-        tried = choose_cold_offset(model, inputs.splits.validation)
-        assert recall_at_20(model, inputs.splits.validation)["catalogue"] == tried[model.config.cold_offset]
-    finally:
-        model.config.cold_offset = before
+class _Levelled:
+    """Scores that know the answers but for the level of cold items, which is right at about -9."""
+
+    def __init__(self, split: Split) -> None:
+        self.config = SimpleNamespace(cold_offset=0.0)
+        rng = np.random.default_rng(0)
+        self.scores = rng.normal(-7.0, 2.0, (split.n_users, split.n_items)).astype(np.float32)
+        self.scores[split.target_user, split.target_item] += 1.5
+        self.scores[:, split.cold] += 9.0 - 2.0  # cold items are shown at the level -2 + cold_offset + 9
+        self.cold = split.cold
+
+    def score(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        return self.scores[np.ix_(users, items)] + np.where(self.cold[items], self.config.cold_offset, 0.0)
+
+
+def test_the_level_of_cold_items_is_the_lowest_within_one_standard_error() -> None:
+    rng = np.random.default_rng(1)
+    rows = [(user, int(item), 0) for user in range(60) for item in rng.choice(100, 5, replace=False)]
+    rows += [(user, int(item), 1) for user in range(60) for item in rng.choice(100, 2, replace=False)]
+    rows += [(user, 100 + int(item), 1) for user in range(60) for item in rng.choice(60, 2, replace=False)]
+    rows += [(user, 0, 2) for user in range(60)]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "day"]).astype({"user_id": str, "item_id": str})
+    frame["timestamp"] = pd.Timestamp("2020-01-01", tz="UTC") + pd.to_timedelta(frame["day"], unit="D")
+    items = pd.DataFrame({"item_id": [str(item) for item in range(160)], "title": "x"})
+    data = Interactions.from_tables(items, frame, "levels")
+    cut = int(pd.Timestamp("2020-01-03", tz="UTC").value // 1000)
+    split = temporal_split(data, cut=cut, validation_fraction=0.4).validation
+    assert split.cold.sum() > 40
+    model = _Levelled(split)
+    tried = choose_cold_offset(model, split)  # type: ignore[arg-type]
+    chosen = model.config.cold_offset
+    model.config.cold_offset = best = max(tried, key=lambda offset: tried[offset])
+    users = evaluate(model, split, settings=("catalogue",), ks=(20,))["catalogue"].metrics["recall@20"]
+    assert tried[best] > tried[-14.0]
+    assert tried[best] > tried[-5.0]
+    assert chosen == min(o for o in tried if tried[o] >= tried[best] - users.std() / len(users) ** 0.5)
+    assert choose_cold_offset(model, warm_only(split)) == {}  # type: ignore[arg-type]
 
 
 def test_selection_without_cold_items_uses_the_catalogue_alone(inputs: Inputs) -> None:
