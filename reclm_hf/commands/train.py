@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Train or resume."""
     from ..data.load import load_splits
     from ..pipeline.demo import trainer_options
+    from ..pipeline.manifest import write_manifest
     from ..pipeline.model_stage import Inputs, ModelSpec, train_model
     from ..pipeline.texts import encode_items, encode_profiles
     from ..profiles.leakage import certify
@@ -45,15 +48,19 @@ def run(args: argparse.Namespace) -> int:
     splits = load_splits(args.data)
     encoder = TextEncoder()
     spec = ModelSpec(args.backbone, args.preset, args.mode, args.seed)
-    profiles = {}
+    started = time.perf_counter()
+    tables, profiles = {}, {}
     if args.mode not in ("none", "raw_text"):
         for split in (splits.validation, splits.test):
-            table = _profile_table(args, split)
+            table = tables[split.name] = _profile_table(args, split)
             certify(table, split, splits.data.items).require()
             profiles[split.name] = encode_profiles(table, splits.data.user_ids, encoder)
     inputs = Inputs(splits, encode_items(splits.data, encoder), profiles, encoder)
     folder = Path("runs") / (args.name or f"{splits.data.name}-{spec.label}")
-    train_model(spec, inputs, trainer_options(spec), folder)
+    options = trainer_options(spec)
+    train_model(spec, inputs, options, folder)
+    seconds = time.perf_counter() - started
+    write_manifest(folder / "model", splits, tables, seconds, {**asdict(spec), **asdict(options)}, test_opened=False)
     model = folder / "model"
     lines = [f"{spec.label} trained on {splits.data.name}: {model}"]
     return finish(args, lines, {"model": str(model), "spec": spec.label}, f"reclm evaluate {model} --data {args.data}")

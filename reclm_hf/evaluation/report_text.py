@@ -30,7 +30,7 @@ _SHORT = {
     "zero_shot": "zero-shot",
     "test_items": "test items",
 }
-_WIDTH = 100
+_WIDTH = 106
 
 
 def group_of(kind: str, profile_mode: str) -> str:
@@ -76,7 +76,7 @@ def render_markdown(
 
 
 def render_terminal(results: pd.DataFrame) -> str:
-    """recall@20 of every row, one column a setting, at most 100 characters wide; intervals where there is room."""
+    """recall@20 of every row, one column a setting, at most 106 characters wide; intervals where there is room."""
     settings = ordered_settings(results)
     whole = [setting for setting in settings if not setting.startswith("catalogue_")]
     order = sort_rows(results, settings[0])
@@ -137,8 +137,8 @@ def _comparison_section(comparisons: pd.DataFrame) -> str:
     counts = comparisons["verdict"].value_counts()
     shown = ", ".join(f"{counts.get(word, 0)} {word}" for word in ("better", "worse", "not shown"))
     head += f"{len(comparisons)} comparisons: {shown}. The verdict is about the first row against the second.\n\n"
-    lines = [["setting", "metric", "first", "second", "difference [95 %]", "wider over", "p", "p (Holm)"]]
-    lines[0] += ["detectable", "verdict"]
+    lines = [["setting", "metric", "first", "second", "difference", "95 % over users", "95 % over items"]]
+    lines[0] += ["p", "p (Holm)", "detectable", "verdict"]
     lines += [_comparison_cells(line) for line in comparisons.to_dict("records")]
     return head + _markdown_table(lines)
 
@@ -149,8 +149,9 @@ def _comparison_cells(line: dict[str, Any]) -> list[str]:
         line["metric"],
         _escape(line["a"]),
         _escape(line["b"]),
-        f"{line['difference']:+.4f} {_bracket(line, '+.4f')}".strip(),
-        line["interval"],
+        f"{line['difference']:+.4f}",
+        _bracket(line, "+.4f", "_users"),
+        _bracket(line, "+.4f", "_items"),
         f"{line['p']:.4f}",
         f"{line['p_holm']:.4f}",
         _number(line["minimal_detectable_effect"]),
@@ -166,8 +167,8 @@ def _notes_section(results: pd.DataFrame, notes: Sequence[str], draws: int) -> s
         "Every candidate is ranked; items of the user's history are masked; equal scores are ordered by one seeded "
         "permutation of the items, and one scored -inf is never a hit. Means are over users with targets there.",
         "recall@k = hits / targets of the user; ndcg@k has its ideal over min(targets, k).",
-        f"Intervals: {draws:,} paired bootstraps over users and, separately, over test items; the wider one is shown. "
-        "An interval over items that is far wider than the one over users says that few items decide the figure.",
+        f"Intervals: {draws:,} paired bootstraps over users and, separately, over test items; rows show the wider "
+        "one, comparisons both. One over items that is far wider than the one over users says that few items decide.",
         f"`better` and `worse` need both intervals beside 0 and a sign-flip p below {ALPHA:g} after Holm's correction "
         "over all comparisons of the metric here. `not shown` is no proof of equality: a true difference of the size "
         "`detectable` would have been found four times in five.",
@@ -207,8 +208,9 @@ def _interval(line: dict[str, Any]) -> str:
     return f"{_number(line['value'])} {_bracket(line, '.4f')}".strip()
 
 
-def _bracket(line: dict[str, Any], form: str) -> str:
-    return "" if math.isnan(line["low"]) else f"[{line['low']:{form}}, {line['high']:{form}}]"
+def _bracket(line: dict[str, Any], form: str, over: str = "") -> str:
+    low, high = line[f"low{over}"], line[f"high{over}"]
+    return "" if math.isnan(low) else f"[{low:{form}}, {high:{form}}]"
 
 
 def _number(value: float) -> str:

@@ -71,7 +71,7 @@ def run_demo(options: DemoOptions, say: Callable[[str], None]) -> dict[str, Any]
     tables = {
         split.name: _shipped_profiles(splits, split, options.dataset) for split in (splits.validation, splits.test)
     }
-    say(f"The other {len(tables['test']) - len(live)} profiles come from the table that ships with the package.")
+    say(_compared(live, tables["test"]))
     profiles = {name: encode_profiles(table, splits.data.user_ids, encoder) for name, table in tables.items()}
     inputs = Inputs(splits, item_vectors, profiles, encoder)
     rows = _rows(inputs, options, say)
@@ -87,7 +87,7 @@ def run_demo(options: DemoOptions, say: Callable[[str], None]) -> dict[str, Any]
     say("")
     say(render_terminal(results))
     seconds = time.perf_counter() - started
-    write_manifest(options.folder, splits, tables, seconds, options)
+    write_manifest(options.folder, splits, tables, seconds, options, test_opened=True)
     return {
         "report": str(options.folder / "report.md"),
         "results": str(options.folder / "results.parquet"),
@@ -140,6 +140,16 @@ def _live_profiles(
     return table
 
 
+def _compared(live: pd.DataFrame, shipped: pd.DataFrame) -> str:
+    """What the profiles written here say of the shipped table, which was written by the same command."""
+    texts = dict(zip(shipped["user_id"], shipped["profile"], strict=True))
+    equal = sum(texts.get(row.user_id) == row.profile for row in live.itertuples())
+    return (
+        f"{equal} of these {len(live)} equal the table that ships with the package (written by `reclm profiles build`); "
+        f"the profiles of all {len(shipped)} users are taken from it."
+    )
+
+
 def _shipped_profiles(splits: Splits, split: Split, dataset: str) -> pd.DataFrame:
     table = bundled_profiles(dataset, split.name)
     certify(table, split, splits.data.items).require()
@@ -181,8 +191,7 @@ def _notes(tables: dict[str, pd.DataFrame], live: pd.DataFrame) -> Sequence[str]
     return [
         f"Profiles of {len(test)} users: {test['generator'].iloc[0]}, prompt {test['prompt_version'].iloc[0]}, "
         f"{(test['format_score'] == 1).mean():.1%} well-formed; {len(live)} were written again during this run.",
-        "`none` is the base; `constant` gives every user the mean profile (the base's twin in parameters); `shuffled` "
-        "deals the profiles out anew among users of similar history length.",
-        "Epochs and floors' hyper-parameters were chosen on the validation period, with profiles as of its cut; the "
-        "test period was opened once, after one refit, with profiles as of the test cut.",
+        "`none` is the base: no profile and no parameters for one.",
+        "Epochs, the level of cold items and the floors' hyper-parameters were chosen on the validation period, with "
+        "profiles as of its cut; the test period was opened after one refit, with profiles as of the test cut.",
     ]

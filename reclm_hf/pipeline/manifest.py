@@ -21,11 +21,12 @@ _PACKAGES = ("torch", "transformers", "numpy", "scipy", "pandas", "pyarrow", "sa
 
 
 def write_manifest(
-    folder: Path, splits: Splits, profiles: Mapping[str, pd.DataFrame], seconds: float, options: Any
+    folder: Path, splits: Splits, profiles: Mapping[str, pd.DataFrame], seconds: float, options: Any, test_opened: bool
 ) -> dict[str, Any]:
     """Write and return the manifest of a finished run.
 
     Args:
+        test_opened: whether the run looked at targets of the test period.
         profiles: split name -> the profile table that was used.
         options: a dataclass of settings.
     """
@@ -37,7 +38,7 @@ def write_manifest(
         "profiles": {name: profile_summary(table) for name, table in profiles.items()},
         "options": asdict(options) if is_dataclass(options) and not isinstance(options, type) else dict(options),
         "versions": _versions(),
-        "test_opened": "once, by the runner, after one refit with the settings chosen on validation",
+        "test_opened": "by the runner, after one refit with settings chosen on validation" if test_opened else "no",
         "seconds": round(seconds, 1),
     }
     write_json(folder / "manifest.json", manifest)

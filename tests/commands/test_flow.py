@@ -32,6 +32,8 @@ def test_train_evaluate_recommend(folder: Path, capsys: pytest.CaptureFixture[st
     model = str(trained["model"])
     assert (folder / model / "model.safetensors").is_file()
     assert "reclm evaluate" in str(trained["next"])
+    manifest = json.loads((folder / model / "manifest.json").read_text())
+    assert (manifest["test_opened"], manifest["options"]["backbone"]) == ("no", "bias_mf")
 
     evaluated = run(capsys, "evaluate", model, "--data", "data", "--output", "runs/report")
     report = (folder / "runs" / "report" / "report.md").read_text()
