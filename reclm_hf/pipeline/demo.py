@@ -145,8 +145,8 @@ def _compared(live: pd.DataFrame, shipped: pd.DataFrame) -> str:
     texts = dict(zip(shipped["user_id"], shipped["profile"], strict=True))
     equal = sum(texts.get(row.user_id) == row.profile for row in live.itertuples())
     return (
-        f"{equal} of these {len(live)} equal the table that ships with the package (written by `reclm profiles build`); "
-        f"the profiles of all {len(shipped)} users are taken from it."
+        f"{equal} of these {len(live)} equal the table that ships with the package and was written by `reclm profiles "
+        f"build`; the profiles of all {len(shipped)} users are taken from it."
     )
 
 

@@ -47,12 +47,13 @@ def write_manifest(
 
 def profile_summary(table: pd.DataFrame) -> dict[str, Any]:
     """Lineage of a profile table in a few figures."""
+    written = table["input_hash"].fillna("") + table["profile"].fillna("")
     return {
         "rows": len(table),
         "generator": sorted(table["generator"].unique()),
         "prompt_version": sorted(table["prompt_version"].unique()),
         "as_of": str(table["as_of"].max()),
-        "sha256": hashlib.sha256("\n".join(table["input_hash"] + table["profile"]).encode()).hexdigest(),
+        "sha256": hashlib.sha256("\n".join(written).encode()).hexdigest(),
         "well_formed": float((table["format_score"] == 1).mean()),
         "distinct": float(table["profile"].nunique() / max(len(table), 1)),
         "tokens_in": int(table["tokens_in"].sum()),
