@@ -7,7 +7,7 @@ of the validation split; the final refit sees the history of the test split.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,31 +108,49 @@ def _csr(user: np.ndarray, item: np.ndarray, n_users: int, n_items: int) -> csr_
     return csr_array((values, item[order], indptr), shape=(n_users, n_items))
 
 
-def make_split(data: Interactions, history: np.ndarray, targets: np.ndarray, name: str, cut: int | None) -> Split:
-    """A `Split` from two [n] bool masks over the rows of `data`; the targets may hold pairs only once."""
-    warm = np.zeros(data.n_items, dtype=bool)
-    warm[data.item[history]] = True
-    has_history = np.zeros(data.n_users, dtype=bool)
-    has_history[data.user[history]] = True
-    stranger = targets & ~has_history[data.user]
+def make_split(
+    ids: tuple[np.ndarray, np.ndarray],
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+    history: np.ndarray,
+    targets: np.ndarray,
+    name: str,
+    cut: int | None,
+) -> Split:
+    """A `Split` from two masks over rows.
+
+    Args:
+        ids: user_ids [U] and item_ids [I]. rows: user [n], item [n] and time [n] (or None), a pair only once.
+        history, targets: [n] bool.
+    """
+    user, item, time = rows
+    n_users, n_items = len(ids[0]), len(ids[1])
+    warm = np.zeros(n_items, dtype=bool)
+    warm[item[history]] = True
+    has_history = np.zeros(n_users, dtype=bool)
+    has_history[user[history]] = True
+    stranger = targets & ~has_history[user]
     kept = targets & ~stranger
-    cold = np.zeros(data.n_items, dtype=bool)
-    cold[data.item[kept]] = True
-    cold &= ~warm
+    cold = np.zeros(n_items, dtype=bool)
+    cold[item[kept]] = True
     return Split(
         name=name,
         cut=cut,
-        user_ids=data.user_ids,
-        item_ids=data.item_ids,
-        history_user=data.user[history],
-        history_item=data.item[history],
-        history_time=None if data.timestamp is None else data.timestamp[history],
-        target_user=data.user[kept],
-        target_item=data.item[kept],
+        user_ids=ids[0],
+        item_ids=ids[1],
+        history_user=user[history],
+        history_item=item[history],
+        history_time=None if time is None else time[history],
+        target_user=user[kept],
+        target_item=item[kept],
         warm=warm,
-        cold=cold,
-        users_without_history=len(np.unique(data.user[stranger])),
+        cold=cold & ~warm,
+        users_without_history=len(np.unique(user[stranger])),
     )
+
+
+def _split_data(data: Interactions, history: np.ndarray, targets: np.ndarray, name: str, cut: int | None) -> Split:
+    rows = (data.user, data.item, data.timestamp)
+    return make_split((data.user_ids, data.item_ids), rows, history, targets, name, cut)
 
 
 def temporal_split(
@@ -160,8 +178,8 @@ def temporal_split(
     validation_cut = _quantile_time(data.timestamp[before], 1 - validation_fraction)
     early = data.timestamp < validation_cut
     _require_rows(data, early, before & ~early, "validation")
-    validation = make_split(data, early, before & ~early, "validation", validation_cut)
-    test = make_split(data, before, ~before, "test", test_cut)
+    validation = _split_data(data, early, before & ~early, "validation", validation_cut)
+    test = _split_data(data, before, ~before, "test", test_cut)
     return _splits(data, validation, test)
 
 
@@ -179,8 +197,8 @@ def item_split(data: Interactions, *, fraction: float = 0.2, seed: int = 0) -> S
     in_validation = ((share >= fraction) & (share < fraction + (1 - fraction) * fraction))[data.item]
     _require_rows(data, ~in_test, in_test, "test")
     _require_rows(data, ~in_test & ~in_validation, in_validation, "validation")
-    validation = make_split(data, ~in_test & ~in_validation, in_validation, "validation", None)
-    return _splits(data, validation, make_split(data, ~in_test, in_test, "test", None))
+    validation = _split_data(data, ~in_test & ~in_validation, in_validation, "validation", None)
+    return _splits(data, validation, _split_data(data, ~in_test, in_test, "test", None))
 
 
 def _splits(data: Interactions, validation: Split, test: Split) -> Splits:
@@ -221,37 +239,14 @@ def blocks(split: Split, n_blocks: int = 10) -> list[Split]:
     if split.history_time is None:
         raise TableError("Episodes need timestamps: use the preset 'standard' for data without times.")
     edges = np.unique([_quantile_time(split.history_time, k / n_blocks) for k in range(1, n_blocks)])
+    ids = (split.user_ids, split.item_ids)
+    rows = (split.history_user, split.history_item, split.history_time)
     found = []
     for number, start in enumerate(edges):
         end = edges[number + 1] if number + 1 < len(edges) else None
         early = split.history_time < start
         inside = ~early if end is None else ~early & (split.history_time < end)
-        part = _sub_split(split, early, inside, f"block-{number + 1}", int(start))
+        part = make_split(ids, rows, early, inside, f"block-{number + 1}", int(start))
         if early.any() and len(part.target_user):
             found.append(part)
     return found
-
-
-def _sub_split(split: Split, early: np.ndarray, inside: np.ndarray, name: str, cut: int) -> Split:
-    assert split.history_time is not None
-    warm = np.zeros(split.n_items, dtype=bool)
-    warm[split.history_item[early]] = True
-    known = np.zeros(split.n_users, dtype=bool)
-    known[split.history_user[early]] = True
-    stranger = inside & ~known[split.history_user]
-    kept = inside & ~stranger
-    cold = np.zeros(split.n_items, dtype=bool)
-    cold[split.history_item[kept]] = True
-    return replace(
-        split,
-        name=name,
-        cut=cut,
-        history_user=split.history_user[early],
-        history_item=split.history_item[early],
-        history_time=split.history_time[early],
-        target_user=split.history_user[kept],
-        target_item=split.history_item[kept],
-        warm=warm,
-        cold=cold & ~warm,
-        users_without_history=len(np.unique(split.history_user[stranger])),
-    )

@@ -10,45 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.splits import Split
+from .profile import FUNCTION_WORDS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
 _WORD = re.compile(r"[^\W_]+")
-_FUNCTION_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "as",
-        "at",
-        "by",
-        "for",
-        "from",
-        "in",
-        "into",
-        "is",
-        "it",
-        "of",
-        "on",
-        "or",
-        "the",
-        "this",
-        "that",
-        "to",
-        "with",
-        "you",
-        "your",
-        "my",
-        "our",
-        "i",
-        "me",
-        "we",
-        "be",
-        "part",
-    ]
-)
+# Beside the articles and prepositions: words that make no title telling.
+_EMPTY_WORDS = FUNCTION_WORDS | {"is", "it", "this", "that", "you", "your", "my", "our", "i", "me", "we", "be", "part"}
 _SHOWN = 5
 
 
@@ -161,7 +131,7 @@ def _named(profile: str, titles: list[tuple[str, tuple[str, ...]]]) -> list[str]
         if not title_words or title_words[0] not in words:
             continue
         phrase = " ".join(title_words)
-        telling = len([word for word in title_words if word not in _FUNCTION_WORDS]) >= 2
+        telling = len([word for word in title_words if word not in _EMPTY_WORDS]) >= 2
         year = _YEAR.search(title)
         if (telling and f" {phrase} " in text) or (year and f" {phrase} {year[1]} " in text):
             found.append(title)

@@ -25,7 +25,7 @@ INTERESTS_LABEL = "User interests:"
 _EDGES = " \t.,;:!?-–—*•·\"'`“”‘’()[]{}<>|/\\"
 _NUMBERING = re.compile(r"^\s*(?:\d{1,2}[.)]\s+|[-*•]\s+)")
 _LEADING_AND = re.compile(r"^(?:and|or|also)\s+", re.IGNORECASE)
-_FUNCTION_WORDS = {
+FUNCTION_WORDS = {
     "a",
     "an",
     "and",
@@ -86,7 +86,7 @@ def parse(text: str, size: int | None = None) -> Profile:
 def content_words(text: str) -> list[str]:
     """The words of an item that say something: no articles, prepositions, conjunctions. Hyphens do not part words."""
     words = (word.strip(_EDGES) for word in text.split())
-    return [word for word in words if word and word.casefold() not in _FUNCTION_WORDS]
+    return [word for word in words if word and word.casefold() not in FUNCTION_WORDS]
 
 
 def split_items(text: str) -> list[str]:
@@ -105,7 +105,7 @@ def clean_item(raw: str) -> str:
     """One item without list markers, quotes and edge punctuation, at most `MAX_ITEM_WORDS` words long."""
     text = _LEADING_AND.sub("", _NUMBERING.sub("", " ".join(raw.split())).strip(_EDGES))
     words = text.split()[:MAX_ITEM_WORDS]
-    while words and words[-1].casefold() in _FUNCTION_WORDS:
+    while words and words[-1].casefold() in FUNCTION_WORDS:
         words.pop()
     text = " ".join(words).strip(_EDGES)
     return text if any(letter.isalpha() for letter in text) else ""

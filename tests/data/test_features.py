@@ -30,7 +30,8 @@ def split(rows: str = "b1@0 a2@4 a1@6 b4@6 a3@8 b2@9") -> Split:
     data = Interactions.from_tables(pd.DataFrame({"item_id": ids, "title": ids}), frame, "toy")
     assert data.timestamp is not None
     early = data.timestamp < 8 * DAY
-    return make_split(data, early, ~early, "test", 8 * DAY)
+    rows = (data.user, data.item, data.timestamp)
+    return make_split((data.user_ids, data.item_ids), rows, early, ~early, "test", 8 * DAY)
 
 
 def test_decay_by_hand() -> None:
