@@ -104,15 +104,16 @@ def interaction_table(data: Interactions) -> pd.DataFrame:
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
-    """Write JSON atomically.
+    """Write JSON atomically; what JSON does not know (paths, times) is written as text.
 
     Raises:
         TableError: the file could not be written; nothing half-written is left behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "w", encoding="utf-8") as file:
-            file.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+            file.write(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

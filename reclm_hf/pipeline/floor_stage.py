@@ -11,8 +11,9 @@ from pathlib import Path
 from reclm_hf.baselines import FLOORS
 from reclm_hf.baselines.base import Floor
 from reclm_hf.baselines.select import Selection, Trial, select_floor
+from reclm_hf.data.folder import write_json
 
-from .model_stage import Inputs, recall_at_20, write_json
+from .model_stage import Inputs, recall_at_20
 
 logger = logging.getLogger(__name__)
 _TRIALS = "trials.json"
@@ -35,7 +36,7 @@ def fit_floors(inputs: Inputs, folder: Path, names: Sequence[str] | None = None)
             found = select_floor(name, inputs.splits, inputs.item_vectors, recall_at_20, chosen=selections)
             found.floor.save(folder / name)
             trials = [asdict(trial) for trial in found.trials]
-            write_json(folder / name / _TRIALS, {"key": key, "trials": trials})
+            write_json({"key": key, "trials": trials}, folder / name / _TRIALS)
         selections[name] = found
     return {name: selection.floor for name, selection in selections.items()}
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reclm_hf import __version__
+from reclm_hf.data.folder import write_json
 from reclm_hf.data.splits import Splits
-
-from .model_stage import write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +40,7 @@ def write_manifest(
         "test_opened": "by the runner, after one refit with settings chosen on validation" if test_opened else "no",
         "seconds": round(seconds, 1),
     }
-    write_json(folder / "manifest.json", manifest)
+    write_json(manifest, folder / "manifest.json")
     return manifest
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from reclm_hf.baselines.select import select_floor
+from reclm_hf.data.folder import write_json
 from reclm_hf.data.splits import Split, Splits
 from reclm_hf.evaluation.protocol import evaluate
 from reclm_hf.recommender.build import build_recommender
-from reclm_hf.recommender.catalog import write_atomically
 from reclm_hf.recommender.configuration_reclm_recommender import RecLMRecommenderConfig
 from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
 from reclm_hf.recommender.trainer import TrainerOptions, choose_epochs, fit
@@ -159,7 +159,6 @@ def train_model(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder
     result = fit(model, inputs.splits.test, choice["best_epoch"], options, folder / "refit")
     model.save_pretrained(folder / "model")
     write_json(
-        folder / "done.json",
         {
             "spec": asdict(spec),
             "options": asdict(options),
@@ -168,6 +167,7 @@ def train_model(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder
             "validation_value": choice["best_value"],
             "seconds": choice["seconds"] + result.seconds,
         },
+        folder / "done.json",
     )
     return model
 
@@ -182,7 +182,7 @@ def _claim(folder: Path, spec: ModelSpec, inputs: Inputs, options: TrainerOption
     }
     path = folder / "run.json"
     if not path.is_file():
-        write_json(path, run)
+        write_json(run, path)
         return
     found = json.loads(path.read_text(encoding="utf-8"))
     different = [name for name, value in run.items() if found.get(name) != value]
@@ -212,7 +212,7 @@ def _choose(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Pa
             "cold_offsets_tried": tried,
         }
     logger.info("%s: epoch %d is best on validation (%.4f)", spec.label, result.best_epoch, result.best_value or 0.0)
-    write_json(path, choice)
+    write_json(choice, path)
     return choice
 
 
@@ -221,10 +221,3 @@ def _build(spec: ModelSpec, inputs: Inputs, split: Split) -> RecLMRecommender:
     if config.floors:
         config.half_life_days = inputs.half_life_days
     return build_recommender(config, inputs.splits.data, split, inputs.item_vectors, inputs.profiles.get(split.name))
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, indent=2, default=str) + "\n"
-    write_atomically(path, lambda name: Path(name).write_text(text, encoding="utf-8"))

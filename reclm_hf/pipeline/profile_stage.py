@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reclm_hf.data.folder import write_json
 from reclm_hf.data.interactions import Interactions
 from reclm_hf.data.splits import Split
 from reclm_hf.data.tables import PROFILE_COLUMNS, write_parquet
@@ -16,7 +17,6 @@ from reclm_hf.profiles.generate import generate_user_profiles
 from reclm_hf.profiles.leakage import certify
 from reclm_hf.profiles.neighbors import top_neighbors
 
-from .model_stage import write_json
 from .texts import neighbor_vectors
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def write_profiles(
     neighbors = top_neighbors(_neighbor_vectors(data, split, item_vectors, folder))
     table = generate_user_profiles(split, data.items, neighbors, engine, folder / "shards", users=users)
     certificate = certify(table, split, data.items)
-    write_json(folder / "certificate.json", certificate.to_dict())
+    write_json(certificate.to_dict(), folder / "certificate.json")
     certificate.require()
     write_parquet(table, folder / "user_profiles.parquet", PROFILE_COLUMNS)
     return table
