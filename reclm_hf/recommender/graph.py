@@ -62,6 +62,13 @@ class Graph(nn.Module):
         """Replace the graph; see `normalized_adjacency` for the shapes."""
         self.adj_idx, self.adj_val, self._built = adj_idx, adj_val, None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Graph:
+        # Without the built matrix: sparse tensors cannot be copied, and it is built again when it is asked for.
+        copied = Graph(0)
+        copied.set(self.adj_idx.clone(), self.adj_val.clone())
+        memo[id(self)] = copied
+        return copied
+
     def matrix(self, n_nodes: int) -> torch.Tensor:
         """[N, N] float32 sparse CSR; nodes beyond the stored ones have no edges (items added later)."""
         if self._built is None or self._built[0] != n_nodes or self._built[1].device != self.adj_val.device:

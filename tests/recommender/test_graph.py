@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -96,3 +98,13 @@ def test_lightgcn_equals_the_dense_loop(n_layers: int) -> None:
 def test_lightgcn_without_a_graph_is_an_error() -> None:
     with pytest.raises(ValueError, match="needs the adjacency"):
         LightGCN(2)(torch.zeros(1, 2), torch.zeros(1, 2), None)
+
+
+def test_a_model_in_use_can_be_copied() -> None:
+    graph = Graph(0)
+    graph.set(*normalized_adjacency(csr_array(np.eye(3, 4, dtype=np.float32))))
+    built = graph.matrix(7).to_dense()
+    copied = copy.deepcopy(graph)
+    assert torch.equal(copied.matrix(7).to_dense(), built)
+    copied.adj_val.zero_()
+    assert torch.equal(graph.matrix(7).to_dense(), built)
