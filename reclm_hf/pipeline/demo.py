@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 BACKBONES = ("bias_mf", "lightgcn")
 # `none` is the base, `constant` its twin with the parameters of the augmented model, `shuffled` the placebo.
-MODES = {"floor_residual": ("none", "constant", "shuffled", "llm"), "standard": ("none", "constant", "shuffled", "llm")}
+MODES = ("none", "constant", "shuffled", "llm")
 LIVE_PROFILES = 24
 FLOORS_TO_BEAT = ("popularity", "popularity_decayed", "text_cosine", "text_popularity")
 
@@ -103,7 +103,7 @@ def model_specs(seed: int = 0) -> list[ModelSpec]:
         ModelSpec(backbone, preset, mode, seed)
         for preset in ("standard", "floor_residual")
         for backbone in BACKBONES
-        for mode in MODES[preset]
+        for mode in MODES
     ]
 
 
@@ -126,7 +126,7 @@ def _live_profiles(
     from reclm_hf.profiles.engines import TransformersEngine
 
     chosen = np.random.default_rng(options.seed).choice(
-        np.unique(splits.test.target_user), options.live_profiles, replace=False
+        np.unique(splits.test.history_user), options.live_profiles, replace=False
     )
     table = write_profiles(
         splits.data, splits.test, item_vectors, TransformersEngine.from_model_id(), options.folder / "profiles", chosen
