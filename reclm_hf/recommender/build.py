@@ -13,10 +13,10 @@ from reclm_hf.data.splits import Split
 
 from .catalog import Catalog
 from .configuration_reclm_recommender import RecLMRecommenderConfig
-from .floors import HistoryState
-from .graph import Graph, normalized_adjacency
-from .modeling_reclm_recommender import RecLMRecommender
-from .profile_modes import profile_vectors
+from .graph import Adjacency, normalized_adjacency
+from .modeling_reclm_recommender import BACKBONES, RecLMRecommender
+from .profile_modes import ProfileSide, profile_vectors
+from .state import HistoryState
 
 # Averaged, because which single penalty is best turns on a handful of new items.
 RIDGES = (10.0, 30.0, 100.0, 300.0)
@@ -55,17 +55,19 @@ def history_state(model: RecLMRecommender, split: Split) -> HistoryState:
     features = history_features(split, item_text, model.config.half_life_days)
     adjacency = None
     if model.graph is not None:
-        graph = Graph(0)
-        graph.set(*normalized_adjacency(split.history_matrix()))
-        adjacency = graph.matrix(split.n_users + split.n_items)
+        history = normalized_adjacency(split.history_matrix(), model.config.reference)
+        adjacency = Adjacency(*history, split.n_users + split.n_items)
     expected = item_text @ features.ridge_weight + features.ridge_bias
-    return HistoryState(
-        user_text=torch.from_numpy(features.user_text),
+    state = model.state()._replace(
         item_warm=torch.from_numpy(split.warm.astype(np.float32)),
+        adjacency=adjacency,
+        user_text=torch.from_numpy(features.user_text),
         popularity=torch.from_numpy(features.popularity),
         text_popularity=torch.from_numpy(expected.astype(np.float32)),
-        adjacency=adjacency,
     )
+    if model.config.profile_mode == "raw_text" and model.config.user_profiles:
+        return state._replace(user_profile=state.user_text)  # nothing of the block to be predicted
+    return state
 
 
 def build_recommender(
@@ -74,6 +76,7 @@ def build_recommender(
     split: Split,
     item_vectors: np.ndarray,
     profiles: np.ndarray | None = None,
+    item_profiles: np.ndarray | None = None,
 ) -> RecLMRecommender:
     """An untrained model at a cut.
 
@@ -82,55 +85,66 @@ def build_recommender(
         split: only its history is looked at.
         item_vectors: [I, d_t] float32 encoder vectors of the item texts, not centred.
         profiles: [U, profile_dim] encoder vectors of the LLM's profiles as of this cut, zero rows where there is
-            none; for every `profile_mode` but `none` and `raw_text`.
+            none; for every `profile_mode` but `none` and `raw_text`, where users have profiles (`profile_sides`).
+        item_profiles: [I, profile_dim] likewise, where items have.
 
     Raises:
         ValueError: vectors of the wrong size, missing ones, or profiles that are zero for everybody.
     """
     if item_vectors.shape[0] != split.n_items:
         raise ValueError(f"{item_vectors.shape[0]} item vectors for {split.n_items} items; encode every item once.")
-    if profiles is not None and profiles.shape[0] != split.n_users:
-        raise ValueError(f"{profiles.shape[0]} profile vectors for {split.n_users} users; keep the order of user_ids.")
-    if profiles is not None and not profiles.any():
-        raise ValueError("All profile vectors are zero: the profile table holds no profile of a user of these data.")
     item_text, text_mean = center(item_vectors, split.warm)
-    written = None if profiles is None else np.abs(profiles).sum(axis=1) > 0
-    profile_mean = text_mean if profiles is None or written is None else profiles[written].mean(axis=0)
-    centred = (
-        None if profiles is None or written is None else normalize_rows((profiles - profile_mean) * written[:, None])
-    )
-    chosen = profile_vectors(
-        config.profile_mode,
-        llm=centred,
-        raw_text=history_mean(split, item_text),
-        history_length=np.bincount(split.history_user, minlength=split.n_users),
-        seed=config.seed,
-    )
     history = split.history_matrix()
+    means = {"profile_mean": text_mean, "item_profile_mean": text_mean}
+    tensors = {"item_text": item_text, "text_mean": text_mean, "item_warm": split.warm}
+    sides = (
+        ("user", config.user_profiles, profiles, history_mean(split, item_text), history),
+        ("item", config.item_profiles, item_profiles, item_text, history.T.tocsr()),
+    )
+    for name, wanted, vectors, raw_text, rows in sides:
+        if not wanted:
+            continue
+        written, mean = _centred(vectors, split, name)
+        chosen = profile_vectors(config.profile_mode, ProfileSide(written, raw_text, rows), config.seed)
+        assert chosen is not None
+        tensors[f"{name}_profile"] = chosen
+        if mean is not None and config.profile_mode != "raw_text":
+            means["profile_mean" if name == "user" else "item_profile_mean"] = mean
     config.n_users, config.n_items, config.text_dim = split.n_users, split.n_items, item_vectors.shape[1]
-    config.profile_dim = item_vectors.shape[1] if chosen is None else chosen.shape[1]
-    config.nnz = 2 * history.nnz if config.backbone == "lightgcn" else 0
+    widths = {tensors[name].shape[1] for name in ("user_profile", "item_profile") if name in tensors}
+    if len(widths) > 1:
+        raise ValueError(f"profiles of users and items have widths {sorted(widths)}: encode them with one encoder.")
+    config.profile_dim = widths.pop() if widths else item_vectors.shape[1]
+    graph = None
+    if BACKBONES[config.backbone].needs_graph:
+        graph = normalized_adjacency(history, config.reference)
+    config.nnz = 0 if graph is None else len(graph[1])
     torch.manual_seed(config.seed)
     model = RecLMRecommender(config)
     model.catalog = Catalog.from_split(data, split)
-    _fill(model, split, item_text, text_mean, profile_mean, chosen)
+    _fill(model, split, tensors | means)
+    if model.graph is not None and graph is not None:
+        model.graph.set(*graph)
     return model
 
 
-def _fill(
-    model: RecLMRecommender,
-    split: Split,
-    item_text: np.ndarray,
-    text_mean: np.ndarray,
-    profile_mean: np.ndarray,
-    profiles: np.ndarray | None,
-) -> None:
-    tensors = {"item_text": item_text, "text_mean": text_mean, "item_warm": split.warm}
-    tensors["profile_mean"] = profile_mean
-    if profiles is not None:
-        tensors["user_profile"] = profiles
+def _centred(vectors: np.ndarray | None, split: Split, side: str) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Profile vectors without their mean, length 1, and the mean; zero rows stay zero."""
+    if vectors is None:
+        return None, None
+    expected = split.n_users if side == "user" else split.n_items
+    if len(vectors) != expected:
+        raise ValueError(f"{len(vectors)} profile vectors for {expected} {side}s; keep the order of {side}_ids.")
+    written = np.abs(vectors).sum(axis=1) > 0
+    if not written.any():
+        raise ValueError(f"All profile vectors are zero: the profile table holds no profile of a {side} of these data.")
+    mean = vectors[written].mean(axis=0)
+    return normalize_rows((vectors - mean) * written[:, None]), mean
+
+
+def _fill(model: RecLMRecommender, split: Split, tensors: dict[str, np.ndarray]) -> None:
     if model.floors is not None:
-        features = history_features(split, item_text, model.config.half_life_days)
+        features = history_features(split, tensors["item_text"], model.config.half_life_days)
         tensors |= {
             "user_text": features.user_text,
             "popularity": features.popularity,
@@ -139,5 +153,3 @@ def _fill(
         }
     for name, array in tensors.items():
         getattr(model, name).copy_(torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)))
-    if model.graph is not None:
-        model.graph.set(*normalized_adjacency(split.history_matrix()))

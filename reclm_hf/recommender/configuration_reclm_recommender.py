@@ -6,24 +6,90 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
+BACKBONE_NAMES = ("bias_mf", "ncf", "lightgcn", "sgl", "simgcl")
+PROFILE_MODES = ("none", "llm", "constant", "random", "shuffled", "neighbour", "raw_text", "masked_titles")
+PROFILE_SIDES = ("both", "user", "item", "none")
+PROFILE_FITS = ("full", "leave_one_out", "cross_fit")
+AUGMENTATIONS = ("edge_dropout", "node_dropout", "random_walk")
+
 # What each preset sets; an explicit argument wins, so that a saved configuration reads back as it was.
 PRESETS: dict[str, dict[str, Any]] = {
+    # The authors' code, for parity; `RecLMRecommenderConfig` lists its quirks.
+    "reference": {
+        "floors": False,
+        "loss": "bpr",
+        "id_dropout": 0.0,
+        "l2": 1e-7,
+        "profile_text_path": False,
+        "ssl_weight": 1e-2,
+        "ssl_temperature": 0.1,
+        "drop_rate": 0.5,
+        "noise": 0.9,
+    },
     # The textbook models: ID embeddings beside item features, layer mean, item bias in BiasMF, linear separate Psi.
-    "standard": {"floors": False, "loss": "bpr", "id_dropout": 0.0, "l2": 1e-5, "profile_text_path": False},
+    "standard": {
+        "floors": False,
+        "loss": "bpr",
+        "id_dropout": 0.0,
+        "l2": 1e-5,
+        "profile_text_path": False,
+        "ssl_weight": 0.1,
+        "ssl_temperature": 0.2,
+        "drop_rate": 0.1,
+        "noise": 0.1,
+    },
     # Contains its floors: text cosine, decayed popularity and text -> popularity, trained in episodes.
-    "floor_residual": {"floors": True, "loss": "softmax", "id_dropout": 0.3, "l2": 0.0, "profile_text_path": True},
+    "floor_residual": {
+        "floors": True,
+        "loss": "softmax",
+        "id_dropout": 0.3,
+        "l2": 0.0,
+        "profile_text_path": True,
+        "ssl_weight": 0.1,
+        "ssl_temperature": 0.2,
+        "drop_rate": 0.1,
+        "noise": 0.1,
+    },
 }
-BACKBONE_NAMES = ("bias_mf", "lightgcn")
-PROFILE_MODES = ("none", "constant", "shuffled", "raw_text", "llm")
+_BY_BACKBONE: dict[tuple[str, str], dict[str, Any]] = {
+    ("reference", "sgl"): {"l2": 1e-5},
+    ("reference", "simgcl"): {"l2": 1e-5},
+}
+
+
+def preset_values(preset: str, backbone: str) -> dict[str, Any]:
+    """What a preset sets for a backbone."""
+    return PRESETS[preset] | _BY_BACKBONE.get((preset, backbone), {})
 
 
 class RecLMRecommenderConfig(PreTrainedConfig):
     """What a recommender is made of.
 
+    The preset `reference` restates the authors' code (github.com/HKUDS/RecLM), quirks and all:
+
+    - items have no ID embedding; their features are MLP(text), scaled to length 1;
+    - BiasMF has a bias for each user and none for items: it cancels in the loss and in every ranking; its user
+      embeddings start uniform on [0, 1), those of the other backbones Xavier;
+    - graph backbones add self-loops (A + I, normalised), take the sum over layers, and score propagated users against
+      item features that were not propagated;
+    - the L2 term is over all parameters at every step, with the profile and fusion layers of the base variant, which
+      has them and does not use them;
+    - with profiles, one T_pro and one Psi (with ReLU, so non-negative) serve users and items; on the user side T_pro's
+      output is scaled to length 1, on the item side it is not;
+    - NCF is a weighted inner product plus the sum of one ReLU layer over both embeddings;
+    - SGL draws two views at every step, each entry of the adjacency (self-loops and both directions) kept on its own
+      with probability 1/2 and divided by it, without normalising again; InfoNCE contrasts with the whole table, for
+      every positive of the batch, repeated ones too;
+    - SimGCL adds noise of length .9 (original .1) with the sign of the embedding, and keeps layer 0 in its views.
+
     Args:
-        backbone: `bias_mf` or `lightgcn`.
-        preset: `standard` or `floor_residual`; sets `floors`, `loss`, `id_dropout`, `l2`, `profile_text_path`.
-        profile_mode: what stands in the place of the user profiles: `llm`, `none`, or a placebo.
+        backbone: `bias_mf`, `ncf`, `lightgcn`, `sgl` or `simgcl`.
+        preset: `reference`, `standard` or `floor_residual`; sets `floors`, `loss`, `id_dropout`, `l2`,
+            `profile_text_path`, `ssl_weight`, `ssl_temperature`, `drop_rate` and `noise`.
+        profile_mode: what stands in the place of the profiles: `llm`, `none`, or a placebo.
+        profile_sides: which sides have profiles: `user`, `item`, `both` or `none` (Table 2 of the paper).
+        profile_fit: which profile a positive is trained with: `full` (written from the whole history, the positive
+            included), `leave_one_out` (`raw_text` only) or `cross_fit` (written from the other half of the history).
         n_users, n_items: U and I, sizes of the id space.
         embedding_dim: d. text_dim: d_t, width of item text vectors. profile_dim: width of profile vectors.
         n_layers: propagation layers of graph backbones.
@@ -31,13 +97,16 @@ class RecLMRecommenderConfig(PreTrainedConfig):
         half_life_days: of the decayed popularity in `floor_residual`; None counts all time alike.
         cold_offset: where `floor_residual` puts a cold item of average text against the log share of popularity of
             the warm ones; like the half-life it is chosen on validation.
-        l2: weight of the squared norm of the embeddings of a batch.
+        l2: weight of the squared norm of the embeddings of a batch (`reference`: of all parameters).
         id_dropout: share of item ID embeddings dropped in training, so that cold items are practised.
+        ssl_weight, ssl_temperature: of InfoNCE in SGL and SimGCL. drop_rate: share of edges or nodes that an SGL view
+            lacks. noise: length of the noise of SimGCL. augmentation: of SGL: `edge_dropout`, `node_dropout` or
+            `random_walk`; `reference` knows the first only.
         text_encoder, text_encoder_revision, text_max_length: the encoder whose vectors the weights expect, so that
             `add_items` cannot end up in another space; the centring mean is a buffer of the model.
 
     Raises:
-        ValueError: an unknown backbone, preset or profile mode.
+        ValueError: an unknown backbone, preset, mode, side, fit or augmentation, or a combination that means nothing.
     """
 
     model_type = "reclm_recommender"
@@ -47,6 +116,8 @@ class RecLMRecommenderConfig(PreTrainedConfig):
         backbone: str = "lightgcn",
         preset: str = "standard",
         profile_mode: str = "none",
+        profile_sides: str = "user",
+        profile_fit: str = "full",
         n_users: int = 0,
         n_items: int = 0,
         embedding_dim: int = 32,
@@ -56,6 +127,7 @@ class RecLMRecommenderConfig(PreTrainedConfig):
         nnz: int = 0,
         half_life_days: float | None = 7.0,
         cold_offset: float = -11.0,
+        augmentation: str = "edge_dropout",
         text_encoder: str = "sentence-transformers/all-MiniLM-L6-v2",
         text_encoder_revision: str | None = None,
         text_max_length: int = 128,
@@ -65,19 +137,37 @@ class RecLMRecommenderConfig(PreTrainedConfig):
         id_dropout: float | None = None,
         l2: float | None = None,
         profile_text_path: bool | None = None,
+        ssl_weight: float | None = None,
+        ssl_temperature: float | None = None,
+        drop_rate: float | None = None,
+        noise: float | None = None,
         **kwargs: Any,
     ) -> None:
         for label, value, known in (
             ("backbone", backbone, BACKBONE_NAMES),
             ("preset", preset, tuple(PRESETS)),
             ("profile_mode", profile_mode, PROFILE_MODES),
+            ("profile_sides", profile_sides, PROFILE_SIDES),
+            ("profile_fit", profile_fit, PROFILE_FITS),
+            ("augmentation", augmentation, AUGMENTATIONS),
         ):
             if value not in known:
                 raise ValueError(f"{label}={value!r} is not known; choose one of {', '.join(known)}.")
-        defaults = PRESETS[preset]
+        if profile_fit == "leave_one_out" and profile_mode != "raw_text":
+            raise ValueError(
+                "profile_fit='leave_one_out' takes a positive out of a mean of history vectors: use it with "
+                "profile_mode='raw_text'; written profiles take 'cross_fit'."
+            )
+        if preset == "reference" and augmentation != "edge_dropout":
+            raise ValueError("preset='reference' knows augmentation='edge_dropout' only; 'standard' has the others.")
+        if n_layers < 1:
+            raise ValueError(f"n_layers={n_layers} must be at least 1; 'bias_mf' is the backbone without propagation.")
+        defaults = preset_values(preset, backbone)
         self.backbone = backbone
         self.preset = preset
         self.profile_mode = profile_mode
+        self.profile_sides = profile_sides
+        self.profile_fit = profile_fit
         self.n_users = n_users
         self.n_items = n_items
         self.embedding_dim = embedding_dim
@@ -87,6 +177,7 @@ class RecLMRecommenderConfig(PreTrainedConfig):
         self.nnz = nnz
         self.half_life_days = half_life_days
         self.cold_offset = cold_offset
+        self.augmentation = augmentation
         self.text_encoder = text_encoder
         self.text_encoder_revision = text_encoder_revision
         self.text_max_length = text_max_length
@@ -96,9 +187,23 @@ class RecLMRecommenderConfig(PreTrainedConfig):
         self.id_dropout = defaults["id_dropout"] if id_dropout is None else id_dropout
         self.l2 = defaults["l2"] if l2 is None else l2
         self.profile_text_path = defaults["profile_text_path"] if profile_text_path is None else profile_text_path
+        self.ssl_weight = defaults["ssl_weight"] if ssl_weight is None else ssl_weight
+        self.ssl_temperature = defaults["ssl_temperature"] if ssl_temperature is None else ssl_temperature
+        self.drop_rate = defaults["drop_rate"] if drop_rate is None else drop_rate
+        self.noise = defaults["noise"] if noise is None else noise
         super().__init__(**kwargs)
 
     @property
-    def augmented(self) -> bool:
+    def reference(self) -> bool:
+        """Whether the structure is that of the authors' code."""
+        return self.preset == "reference"
+
+    @property
+    def user_profiles(self) -> bool:
         """Whether profile vectors (real or placebo) enter the user side."""
-        return self.profile_mode != "none"
+        return self.profile_mode != "none" and self.profile_sides in ("both", "user")
+
+    @property
+    def item_profiles(self) -> bool:
+        """Whether profile vectors (real or placebo) enter the item side."""
+        return self.profile_mode != "none" and self.profile_sides in ("both", "item")

@@ -11,16 +11,23 @@ import torch
 from reclm_hf.data.splits import Split, blocks
 
 from .build import history_state
-from .floors import HistoryState
+from .profile_fit import ProfileFit
+from .state import HistoryState
 
 if TYPE_CHECKING:
-    from .modeling_reclm_recommender import RecLMRecommender, ScoreParts
+    from .backbone import Backbone
+    from .modeling_reclm_recommender import RecLMRecommender
+    from .representations import ScoreParts
 
 _MASKED = -1e9
 # Popular enough to be confused with a target; more candidates cost time and change nothing that was measured.
 _WARM_CANDIDATES = 2000
 # Bounds the memory of a ranking's fixed scores: [users, candidates] float32.
 _MOST_USERS = 4096
+# The same for a backbone that scores pairs by itself: [users, candidates, d], kept for the gradient.
+_MOST_PAIRS = 2**21
+# Pairs a step that a contrastive loss is taken over: 2048 x 2048 similarities.
+_ANCHORS = 2048
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,9 @@ class Ranking:
     target: torch.Tensor
     weight: torch.Tensor
 
-    def loss(self, parts: ScoreParts) -> torch.Tensor:
+    def loss(self, parts: ScoreParts, backbone: Backbone) -> torch.Tensor:
         """Mean over users of the multi-positive softmax loss; seen items are no candidates."""
-        encoded = parts.backbone
-        scores = encoded.user[self.users] @ encoded.item[self.candidates].T + encoded.item_bias[self.candidates]
+        scores = parts.backbone.scores(backbone, self.users, self.candidates)
         if parts.text_weight is not None:
             scores = scores + self.text * parts.text_weight[self.candidates].T
         if parts.profile_weight is not None and self.profile is not None:
@@ -65,14 +71,30 @@ class Episode:
     state: HistoryState
     rankings: list[Ranking]
 
+    def pairs(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """[n] int64 users and items of targets, what a contrastive loss takes its anchors from; some where many."""
+        user = torch.cat([ranking.users[ranking.target[0]] for ranking in self.rankings])
+        item = torch.cat([ranking.candidates[ranking.target[1]] for ranking in self.rankings])
+        if len(user) <= _ANCHORS:
+            return user, item
+        chosen = torch.from_numpy(rng.choice(len(user), _ANCHORS, replace=False))
+        return user[chosen], item[chosen]
+
 
 class EpisodeEpochs:
     """One optimizer step a block; the first blocks only serve as history."""
 
-    def __init__(self, model: RecLMRecommender, split: Split, n_blocks: int, first: int = 3) -> None:
+    def __init__(
+        self,
+        model: RecLMRecommender,
+        split: Split,
+        n_blocks: int,
+        first: int = 3,
+        profile_fit: ProfileFit | None = None,
+    ) -> None:
         parts = blocks(split, n_blocks)[first - 1 :]
         rng = np.random.default_rng(model.config.seed)
-        self.episodes = [_episode(model, history_state(model, part), part, rng) for part in parts]
+        self.episodes = [_episode(model, _state(model, part, profile_fit), part, rng) for part in parts]
         self.episodes = [episode for episode in self.episodes if episode.rankings]
         if not self.episodes:
             raise ValueError(
@@ -87,11 +109,18 @@ class EpisodeEpochs:
             episode = self.episodes[number]
             optimizer.zero_grad(set_to_none=True)
             scored = model.encode_parts(episode.state)
-            loss = torch.stack([ranking.loss(scored) for ranking in episode.rankings]).sum()
+            loss = torch.stack([ranking.loss(scored, model.backbone) for ranking in episode.rankings]).sum()
+            loss = loss + model.contrastive_loss(scored.initial, episode.state, *episode.pairs(rng))
             loss.backward()
             optimizer.step()
             total += float(loss.detach())
         return total / len(self.episodes)
+
+
+def _state(model: RecLMRecommender, part: Split, profile_fit: ProfileFit | None) -> HistoryState:
+    state = history_state(model, part)
+    profile = None if profile_fit is None else profile_fit.at(part.cut)
+    return state if profile is None else state._replace(user_profile=profile)
 
 
 def _episode(model: RecLMRecommender, state: HistoryState, part: Split, rng: np.random.Generator) -> Episode:
@@ -107,9 +136,12 @@ def _ranking(
 ) -> Ranking:
     """The ranking of the items in `chosen` [I] bool."""
     users = np.unique(part.target_user[chosen[part.target_item]])
-    if len(users) > _MOST_USERS:
-        users = np.sort(rng.choice(users, _MOST_USERS, replace=False))
     candidates = np.flatnonzero(chosen)
+    most = _MOST_USERS
+    if model.backbone.scores_pairs:
+        most = min(most, max(1, _MOST_PAIRS // len(candidates)))
+    if len(users) > most:
+        users = np.sort(rng.choice(users, most, replace=False))
     row = np.full(part.n_users, -1)
     row[users] = np.arange(len(users))
     column = np.full(part.n_items, -1)
@@ -126,7 +158,7 @@ def _ranking(
         users=torch.from_numpy(users.astype(np.int64)),
         candidates=torch.from_numpy(candidates),
         text=state.user_text[users] @ item_text.T,
-        profile=None if model.profile_gain is None else model.user_profile[users] @ item_text.T,
+        profile=None if model.profile_gain is None else state.user_profile[users] @ item_text.T,
         seen=torch.from_numpy(seen),
         target=torch.from_numpy(target),
         weight=torch.from_numpy((1.0 / np.bincount(target[0])[target[0]]).astype(np.float32)),

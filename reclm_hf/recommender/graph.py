@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,43 +11,88 @@ import torch
 from torch import nn
 
 
-def normalized_adjacency(history: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def normalized_adjacency(history: Any, self_loops: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """D^-1/2 A D^-1/2 of the bipartite graph, users first, then items (LightGCN, arXiv 2002.02126, eq. 3).
 
     Args:
         history: [U, I] SciPy CSR of ones.
+        self_loops: normalise A + I instead (the preset `reference`); every node then has an entry.
 
     Returns:
-        adj_idx: [2, 2 * nnz] int32, rows sorted. adj_val: [2 * nnz] float32.
+        adj_idx: [2, n] int32, sorted by row, then column. adj_val: [n] float32.
     """
-    n_users, _ = history.shape
+    n_users, n_items = history.shape
     coo = history.tocoo()
-    user, item = coo.row.astype(np.int64), coo.col.astype(np.int64)
-    weight = 1.0 / np.sqrt(np.bincount(user)[user] * np.bincount(item)[item])
-    rows = np.concatenate([user, item + n_users])
-    columns = np.concatenate([item + n_users, user])
+    user, item = coo.row.astype(np.int64), coo.col.astype(np.int64) + n_users
+    rows, columns = np.concatenate([user, item]), np.concatenate([item, user])
+    if self_loops:
+        nodes = np.arange(n_users + n_items)
+        rows, columns = np.concatenate([rows, nodes]), np.concatenate([columns, nodes])
     order = np.lexsort((columns, rows))
-    index = np.stack([rows[order], columns[order]]).astype(np.int32)
-    value = np.concatenate([weight, weight])[order].astype(np.float32)
-    return torch.from_numpy(index), torch.from_numpy(value)
+    rows, columns = rows[order], columns[order]
+    degree = np.bincount(rows, minlength=n_users + n_items)
+    value = 1.0 / np.sqrt(degree[rows] * degree[columns])
+    return torch.from_numpy(np.stack([rows, columns]).astype(np.int32)), torch.from_numpy(value.astype(np.float32))
 
 
-class _SymmetricProduct(torch.autograd.Function):
-    """A @ x for symmetric sparse A: the gradient is A @ g, with no transposed copy of A."""
+class Adjacency:
+    """A square sparse matrix of symmetric structure, [N, N], and what views of it need.
+
+    Attributes:
+        row, column: [n] int32, sorted by row, then column. value: [n] float32. n_nodes: N = U + I.
+    """
+
+    def __init__(self, index: torch.Tensor, value: torch.Tensor, n_nodes: int) -> None:
+        self.row, self.column, self.value, self.n_nodes = index[0], index[1], value, n_nodes
+        counts = torch.bincount(self.row.long(), minlength=n_nodes)
+        self.degree = counts  # [N] entries of a row, a self-loop counts
+        self._pointers = torch.zeros(n_nodes + 1, dtype=torch.int32, device=value.device)
+        self._pointers[1:] = counts.cumsum(0)
+
+    @cached_property
+    def matrix(self) -> torch.Tensor:
+        """[N, N] float32 sparse CSR."""
+        return self.with_values(self.value)
+
+    @cached_property
+    def twin(self) -> torch.Tensor:
+        """[n] int64: where the entry (c, r) stands for the entry (r, c)."""
+        # Sorted by column, then row, the entries of a symmetric structure are the transposed ones in order.
+        return torch.argsort(self.column.long() * self.n_nodes + self.row.long())
+
+    def with_values(self, value: torch.Tensor) -> torch.Tensor:
+        """[N, N] sparse CSR of the same structure; entries of value 0 are kept."""
+        with warnings.catch_warnings():
+            # "Sparse CSR tensor support is in beta": said once a process, to nobody's use.
+            warnings.filterwarnings("ignore", message="Sparse")
+            return torch.sparse_csr_tensor(
+                self._pointers,
+                self.column.contiguous(),
+                value.float(),
+                (self.n_nodes, self.n_nodes),
+                check_invariants=False,
+            )
+
+    def propagate(self, x: torch.Tensor) -> torch.Tensor:
+        """A @ x, [N, d] -> [N, d]."""
+        return _Product.apply(self.matrix, self.matrix, x)
+
+    def propagate_with(self, value: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """The same for other values [n] of the same structure, symmetric or not."""
+        return _Product.apply(self.with_values(value), self.with_values(value[self.twin]), x)
+
+
+class _Product(torch.autograd.Function):
+    """A @ x with A's transpose at hand: the gradient is A' @ g, and nothing is transposed on the way."""
 
     @staticmethod
-    def forward(context: Any, adjacency: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        context.adjacency = adjacency
-        return adjacency @ x
+    def forward(context: Any, matrix: torch.Tensor, transposed: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        context.transposed = transposed
+        return matrix @ x
 
     @staticmethod
-    def backward(context: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:
-        return None, context.adjacency @ gradient.contiguous()
-
-
-def propagate(adjacency: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """One propagation step, [N, d] -> [N, d], N = U + I."""
-    return _SymmetricProduct.apply(adjacency, x)
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[None, None, torch.Tensor]:
+        return None, None, context.transposed @ gradient.contiguous()
 
 
 class Graph(nn.Module):
@@ -56,7 +102,7 @@ class Graph(nn.Module):
         super().__init__()
         self.register_buffer("adj_idx", torch.zeros(2, nnz, dtype=torch.int32))
         self.register_buffer("adj_val", torch.zeros(nnz))
-        self._built: tuple[int, torch.Tensor] | None = None
+        self._built: Adjacency | None = None
 
     def set(self, adj_idx: torch.Tensor, adj_val: torch.Tensor) -> None:
         """Replace the graph; see `normalized_adjacency` for the shapes."""
@@ -69,21 +115,9 @@ class Graph(nn.Module):
         memo[id(self)] = copied
         return copied
 
-    def matrix(self, n_nodes: int) -> torch.Tensor:
-        """[N, N] float32 sparse CSR; nodes beyond the stored ones have no edges (items added later)."""
-        if self._built is None or self._built[0] != n_nodes or self._built[1].device != self.adj_val.device:
-            counts = torch.bincount(self.adj_idx[0].long(), minlength=n_nodes)
-            pointers = torch.zeros(n_nodes + 1, dtype=torch.int32, device=counts.device)
-            pointers[1:] = counts.cumsum(0)
-            with warnings.catch_warnings():
-                # "Sparse CSR tensor support is in beta": said once a process, to nobody's use.
-                warnings.filterwarnings("ignore", message="Sparse")
-                matrix = torch.sparse_csr_tensor(
-                    pointers,
-                    self.adj_idx[1].contiguous(),
-                    self.adj_val.float(),
-                    (n_nodes, n_nodes),
-                    check_invariants=False,
-                )
-            self._built = (n_nodes, matrix)
-        return self._built[1]
+    def adjacency(self, n_nodes: int) -> Adjacency:
+        """The adjacency over `n_nodes` nodes; those beyond the stored ones have no edges (items added later)."""
+        built = self._built
+        if built is None or built.n_nodes != n_nodes or built.value.device != self.adj_val.device:
+            built = self._built = Adjacency(self.adj_idx, self.adj_val, n_nodes)
+        return built

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from .catalog import Recommendations, tie_order, top_k
+from .new_users import encode_new_users
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,10 +81,10 @@ class ServingMixin:
         """Item buffers and tables with rows for new items, whose centred vectors are item_text [n, d_t]."""
         count = len(item_text)
         grown: dict[str, Any] = {"item_text": torch.cat([self.item_text, item_text])}
-        for name in ("item_warm", "popularity"):
+        for name in ("item_warm", "popularity", "item_profile"):
             buffer = getattr(self, name, None)
-            if buffer is not None:
-                grown[name] = torch.cat([buffer, buffer.new_zeros(count)])
+            if buffer is not None and len(buffer):
+                grown[name] = torch.cat([buffer, buffer.new_zeros(count, *buffer.shape[1:])])
         for name in ("item_embedding", "item_bias"):
             table = getattr(self, name)
             if table is not None:
@@ -107,7 +108,7 @@ class ServingMixin:
         """
         if not profile.strip():
             raise ValueError("recommend_for_profile: the profile is empty; say what the person likes.")
-        if not self.config.floors and self.config.profile_mode != "llm":
+        if not self.config.floors and not (self.config.user_profiles and self.config.profile_mode == "llm"):
             raise ValueError(
                 f"This model was trained with profile_mode={self.config.profile_mode!r} and cannot read a profile; "
                 "train one with profile_mode='llm' or preset='floor_residual'."
@@ -125,14 +126,8 @@ class ServingMixin:
     def _profile_scores(self, encoded: torch.Tensor) -> torch.Tensor:
         """[I] scores of a user who is only a profile vector [profile_dim]."""
         model: Any = self
-        _, item, bias = model._served()
-        user = model.user_embedding.weight.mean(0, keepdim=True)  # [1, d]
-        profile = functional.normalize(encoded.to(user.device).unsqueeze(0) - model.profile_mean, dim=1)
-        if model.fusion is not None:
-            user = model.fusion(user, profile)
-        if model.graph is not None:
-            user = user / (self.config.n_layers + 1)  # a node without edges keeps its layer 0 only
-        parts = [user]
-        if model.floors is not None:
-            parts += [profile] * (2 if model.profile_gain is not None else 1)
-        return (torch.cat(parts, dim=1) @ item.T + bias).squeeze(0).float().cpu()
+        profile = functional.normalize(encoded.to(self.item_text.device).unsqueeze(0) - model.profile_mean, dim=1)
+        mean = model.user_embedding.weight.mean(0, keepdim=True)  # [1, w]
+        found = encode_new_users(model, mean, profile, profile)
+        items = torch.arange(len(self.item_text), device=profile.device)
+        return found.scores(model.backbone, items[:1] * 0, items)[0].float().cpu()

@@ -21,6 +21,7 @@ from reclm_hf.data.splits import Split
 from .checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from .episodes import EpisodeEpochs
 from .modeling_reclm_recommender import RecLMRecommender
+from .profile_fit import ProfileFit, make_profile_fit
 from .sampling import NegativeSampler
 
 logger = logging.getLogger(__name__)
@@ -66,35 +67,51 @@ class Epochs(Protocol):
 class TripleEpochs:
     """BPR triples: every history pair once, with one fresh exact negative."""
 
-    def __init__(self, split: Split, batch_size: int) -> None:
+    def __init__(self, split: Split, batch_size: int, profile_fit: ProfileFit | None = None) -> None:
         self.sampler = NegativeSampler(split.history_matrix(), np.flatnonzero(split.warm))
-        usable = self.sampler.free[split.history_user] > 0
-        self.user = split.history_user[usable].astype(np.int64)
-        self.item = split.history_item[usable].astype(np.int64)
+        self.user = split.history_user.astype(np.int64)
+        self.item = split.history_item.astype(np.int64)
+        usable = self.sampler.free[self.user] > 0
+        self.profile_fit = ProfileFit(len(self.user)) if profile_fit is None else profile_fit
+        self.groups = [rows[usable[rows]] for rows in self.profile_fit.groups()]
         self.batch_size = batch_size
 
     def run(self, model: RecLMRecommender, optimizer: torch.optim.Optimizer, rng: np.random.Generator) -> float:
         """See `Epochs`."""
-        order = rng.permutation(len(self.user))
-        user, positive = self.user[order], self.item[order]
-        negative = self.sampler.sample(user, rng)
-        device = model.user_embedding.weight.device
-        triples = torch.from_numpy(np.stack([user, positive, negative])).to(device)
-        total = 0.0
-        for batch in triples.split(self.batch_size, dim=1):
+        total, rows = 0.0, 0
+        for group, batch in self._batches(rng, model.user_embedding.weight.device):
             optimizer.zero_grad(set_to_none=True)
-            loss = model(user_index=batch[0], positive_index=batch[1], negative_index=batch[2]).loss
+            profile = self.profile_fit.users(group, batch[0], batch[1])
+            loss = model(
+                user_index=batch[0], positive_index=batch[1], negative_index=batch[2], user_profile=profile
+            ).loss
             loss.backward()
             optimizer.step()
             total += float(loss.detach()) * batch.shape[1]
-        return total / len(user)
+            rows += batch.shape[1]
+        return total / rows
+
+    def _batches(self, rng: np.random.Generator, device: torch.device) -> list[tuple[int, torch.Tensor]]:
+        """(group, [3, B] users, positives, negatives), in random order."""
+        batches = []
+        for group, rows in enumerate(self.groups):
+            order = rows[rng.permutation(len(rows))]
+            user, positive = self.user[order], self.item[order]
+            triples = np.stack([user, positive, self.sampler.sample(user, rng)])
+            batches += [(group, batch) for batch in torch.from_numpy(triples).to(device).split(self.batch_size, dim=1)]
+        if len(self.groups) == 1:
+            return batches
+        return [batches[number] for number in rng.permutation(len(batches))]
 
 
-def make_epochs(model: RecLMRecommender, split: Split, options: TrainerOptions) -> Epochs:
+def make_epochs(
+    model: RecLMRecommender, split: Split, options: TrainerOptions, fold_profiles: list[np.ndarray] | None = None
+) -> Epochs:
     """The training pass that the preset asks for."""
+    profile_fit = make_profile_fit(model, split, fold_profiles)
     if model.config.loss == "softmax":
-        return EpisodeEpochs(model, split, options.n_blocks)
-    return TripleEpochs(split, options.batch_size)
+        return EpisodeEpochs(model, split, options.n_blocks, profile_fit=profile_fit)
+    return TripleEpochs(split, options.batch_size, profile_fit)
 
 
 def make_optimizer(model: RecLMRecommender, options: TrainerOptions) -> torch.optim.Optimizer:
@@ -115,6 +132,7 @@ def choose_epochs(
     options: TrainerOptions,
     folder: Path | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    fold_profiles: list[np.ndarray] | None = None,
 ) -> TrainingResult:
     """Train with early stopping and say which number of epochs was best; 0 is a candidate too.
 
@@ -124,8 +142,9 @@ def choose_epochs(
         split: the validation split, whose history is trained on; `evaluate` measures on its targets.
         evaluate: higher is better.
         folder: checkpoints go here; None trains without.
+        fold_profiles: see `make_profile_fit`.
     """
-    return _train(model, split, options, options.max_epochs, evaluate, folder, on_epoch)
+    return _train(model, split, options, options.max_epochs, evaluate, folder, on_epoch, fold_profiles)
 
 
 def fit(
@@ -135,9 +154,10 @@ def fit(
     options: TrainerOptions,
     folder: Path | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    fold_profiles: list[np.ndarray] | None = None,
 ) -> TrainingResult:
     """Train for exactly `epochs` epochs on the history of `split`, looking at no target."""
-    return _train(model, split, options, epochs, None, folder, on_epoch)
+    return _train(model, split, options, epochs, None, folder, on_epoch, fold_profiles)
 
 
 def _train(
@@ -148,6 +168,7 @@ def _train(
     evaluate: Callable[[RecLMRecommender], float] | None,
     folder: Path | None,
     on_epoch: Callable[[dict[str, Any]], None] | None,
+    fold_profiles: list[np.ndarray] | None,
 ) -> TrainingResult:
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
@@ -159,7 +180,7 @@ def _train(
         result.best_value = evaluate(model)
         best = _copy_weights(model)
         result.history.append({"epoch": 0, "loss": None, "value": result.best_value})
-    passes = make_epochs(model, split, options) if epochs else None
+    passes = make_epochs(model, split, options, fold_profiles) if epochs else None
     started, saved = time.perf_counter() - result.seconds, time.perf_counter()
     done = result.history[-1]["epoch"] if result.history else 0
     for epoch in range(done + 1, epochs + 1):

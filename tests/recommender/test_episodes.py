@@ -10,6 +10,7 @@ import torch
 
 from reclm_hf.data.splits import Split, blocks
 from reclm_hf.recommender.episodes import EpisodeEpochs, Ranking
+from reclm_hf.recommender.graph import Adjacency
 from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
 from tests.recommender.models import data, untrained
 
@@ -43,7 +44,7 @@ def test_an_episode_sees_nothing_of_its_own_block_or_later(backbone: str) -> Non
         for name, value in true.episodes[number].state._asdict().items():
             changed = getattr(other.episodes[number].state, name)
             if value is not None:
-                dense = [tensor.to_dense() if tensor.is_sparse_csr else tensor for tensor in (value, changed)]
+                dense = [part.matrix.to_dense() if isinstance(part, Adjacency) else part for part in (value, changed)]
                 assert torch.equal(*dense), f"{name} of episode {number} knows later rows"
         # Warm candidates and their seen items come from before the block; who is asked for them does not.
         warm, changed = (found.episodes[number].rankings[0] for found in (true, other))
@@ -58,7 +59,7 @@ def test_the_history_grows_from_episode_to_episode_and_never_holds_a_target() ->
     for episode, part in zip(found.episodes, blocks(split, N_BLOCKS)[FIRST - 1 :], strict=True):
         adjacency = episode.state.adjacency
         assert adjacency is not None
-        dense = adjacency.to_dense()[: split.n_users, split.n_users :]
+        dense = adjacency.matrix.to_dense()[: split.n_users, split.n_users :]
         assert int((dense > 0).sum()) == len(part.history_user)
         assert not dense[part.target_user, part.target_item].any()
         known.append(len(part.history_user))
@@ -91,10 +92,12 @@ def test_the_loss_equals_a_direct_computation(backbone: str, mode: str) -> None:
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
         for episode in (found.episodes[0], found.episodes[-1]):
-            user, item, bias = model.encode(episode.state)
+            user, item, bias, _ = model.encode(episode.state)
             parts = model.encode_parts(episode.state)
             for ranking in episode.rankings:
-                assert float(ranking.loss(parts)) == pytest.approx(direct(ranking, user, item, bias), rel=1e-4)
+                assert float(ranking.loss(parts, model.backbone)) == pytest.approx(
+                    direct(ranking, user, item, bias), rel=1e-4
+                )
 
 
 def test_warm_and_cold_candidates_are_ranked_apart_and_every_target_once() -> None:

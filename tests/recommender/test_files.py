@@ -11,7 +11,7 @@ import safetensors.torch
 from transformers import AutoModel
 
 import reclm_hf.auto  # noqa: F401 (registers the Auto classes)
-from reclm_hf.recommender import modeling_reclm_recommender
+from reclm_hf.recommender import persistence
 from reclm_hf.recommender.catalog import CATALOG_FILE, TENSORS_FILE, USERS_FILE, Catalog, write_atomically
 from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
 from tests.checkerboard import N_ITEMS, N_USERS
@@ -53,26 +53,26 @@ def test_weights_and_catalogue_come_from_one_commit_and_subfolder(
 
 
 def test_a_branch_that_moves_between_the_two_is_of_no_matter(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = modeling_reclm_recommender.cached_file
+    asked = persistence.cached_file
 
     def moved(*args: Any, **options: Any) -> Any:
         (cache / "models--somebody--recommender" / "refs" / "main").write_text(OLD)
         return asked(*args, **options)
 
-    monkeypatch.setattr(modeling_reclm_recommender, "cached_file", moved)
+    monkeypatch.setattr(persistence, "cached_file", moved)
     model = RecLMRecommender.from_pretrained(REPO, cache_dir=cache, subfolder="models/best", revision="main")
     assert {title[0] for title in model.catalog.titles} == {NEW[0]}
 
 
 def test_the_catalogue_is_asked_for_with_the_same_token(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = modeling_reclm_recommender.cached_file
+    asked = persistence.cached_file
     tokens = []
 
     def spy(*args: Any, **options: Any) -> Any:
         tokens.append(options["token"])
         return asked(*args, **options)
 
-    monkeypatch.setattr(modeling_reclm_recommender, "cached_file", spy)
+    monkeypatch.setattr(persistence, "cached_file", spy)
     RecLMRecommender.from_pretrained(REPO, cache_dir=cache, subfolder="models/best", token="mine", revision="v1")
     assert tokens == ["mine"] * 3
 

@@ -10,7 +10,8 @@ import torch
 from scipy.sparse import csr_array
 
 from reclm_hf.recommender.backbone_lightgcn import LightGCN
-from reclm_hf.recommender.graph import Graph, normalized_adjacency, propagate
+from reclm_hf.recommender.configuration_reclm_recommender import RecLMRecommenderConfig
+from reclm_hf.recommender.graph import Adjacency, Graph, _Product, normalized_adjacency
 
 RNG = np.random.default_rng(0)
 N_USERS, N_ITEMS = 7, 5
@@ -50,14 +51,14 @@ def test_the_adjacency_equals_the_dense_formula() -> None:
     assert index.shape == (2, 2 * pairs.nnz)
     assert (index.dtype, value.dtype) == (torch.int32, torch.float32)
     assert (index[0].diff() >= 0).all(), "rows sorted, as CSR needs them"
-    np.testing.assert_allclose(graph(pairs).matrix(N_NODES).to_dense(), dense(pairs), atol=1e-6)
+    np.testing.assert_allclose(graph(pairs).adjacency(N_NODES).matrix.to_dense(), dense(pairs), atol=1e-6)
 
 
 def test_items_added_later_have_no_edges() -> None:
     pairs = history()
     found = graph(pairs)
-    assert found.matrix(N_NODES) is found.matrix(N_NODES), "built once"
-    grown = found.matrix(N_NODES + 2).to_dense().numpy()
+    assert found.adjacency(N_NODES).matrix is found.adjacency(N_NODES).matrix, "built once"
+    grown = found.adjacency(N_NODES + 2).matrix.to_dense().numpy()
     np.testing.assert_allclose(grown[:N_NODES, :N_NODES], dense(pairs), atol=1e-6)
     assert not grown[N_NODES:].any()
     assert not grown[:, N_NODES:].any()
@@ -65,21 +66,48 @@ def test_items_added_later_have_no_edges() -> None:
 
 def test_another_graph_replaces_the_built_one() -> None:
     found = graph(history())
-    found.matrix(N_NODES)
+    found.adjacency(N_NODES).matrix
     other = csr_array(np.eye(N_USERS, N_ITEMS, dtype=np.float32))
     found.set(*normalized_adjacency(other))
-    np.testing.assert_allclose(found.matrix(N_NODES).to_dense(), dense(other), atol=1e-6)
+    np.testing.assert_allclose(found.adjacency(N_NODES).matrix.to_dense(), dense(other), atol=1e-6)
 
 
 def test_the_gradient_of_the_symmetric_product() -> None:
-    adjacency = graph(history()).matrix(N_NODES).to(torch.float64)
+    adjacency = graph(history()).adjacency(N_NODES).matrix.to(torch.float64)
     x = torch.from_numpy(RNG.standard_normal((N_NODES, 3))).requires_grad_()
-    assert torch.autograd.gradcheck(lambda value: propagate(adjacency, value), (x,))
+
+    def propagate(value: torch.Tensor) -> torch.Tensor:
+        return _Product.apply(adjacency, adjacency, value)
+
+    assert torch.autograd.gradcheck(propagate, (x,))
     # Twice through the graph, as two layers go, and with a gradient that is not contiguous.
-    assert torch.autograd.gradcheck(lambda value: propagate(adjacency, propagate(adjacency, value)).T.square(), (x,))
+    assert torch.autograd.gradcheck(lambda value: propagate(propagate(value)).T.square(), (x,))
 
 
-@pytest.mark.parametrize("n_layers", [0, 1, 3])
+def test_other_values_on_the_same_structure_and_their_gradient() -> None:
+    adjacency = graph(history()).adjacency(N_NODES)
+    index = torch.stack([adjacency.row, adjacency.column])
+    assert torch.equal(index[:, adjacency.twin], index.flip(0)), "the twin of (r, c) is (c, r)"
+    value = torch.rand(len(adjacency.value), generator=torch.Generator().manual_seed(0))  # not symmetric
+    dense_matrix = torch.zeros(N_NODES, N_NODES).index_put((adjacency.row.long(), adjacency.column.long()), value)
+    x = torch.randn(N_NODES, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    weight = torch.randn(N_NODES, 3, generator=torch.Generator().manual_seed(2))
+    product = adjacency.propagate_with(value, x)
+    torch.testing.assert_close(product, dense_matrix @ x)
+    (product * weight).sum().backward()
+    torch.testing.assert_close(x.grad, dense_matrix.T @ weight)
+
+
+def test_self_loops_are_normalised_with_the_rest() -> None:
+    pairs = history()
+    full = np.eye(N_NODES)
+    full[:N_USERS, N_USERS:], full[N_USERS:, :N_USERS] = pairs.toarray(), pairs.toarray().T
+    scale = full.sum(0) ** -0.5
+    found = Adjacency(*normalized_adjacency(pairs, self_loops=True), N_NODES)
+    np.testing.assert_allclose(found.matrix.to_dense(), full * scale * scale[:, None], atol=1e-6)
+
+
+@pytest.mark.parametrize("n_layers", [1, 3])
 def test_lightgcn_equals_the_dense_loop(n_layers: int) -> None:
     pairs = history()
     user, item = (RNG.standard_normal((rows, 4)).astype(np.float32) for rows in (N_USERS, N_ITEMS))
@@ -89,7 +117,9 @@ def test_lightgcn_equals_the_dense_loop(n_layers: int) -> None:
         layer = dense(pairs) @ layer
         layers.append(layer)
     expected = np.mean(layers, axis=0)
-    found = LightGCN(n_layers)(torch.from_numpy(user), torch.from_numpy(item), graph(pairs).matrix(N_NODES))
+    found = LightGCN(RecLMRecommenderConfig(n_layers=n_layers))(
+        torch.from_numpy(user), torch.from_numpy(item), graph(pairs).adjacency(N_NODES)
+    )
     np.testing.assert_allclose(np.concatenate([part.numpy() for part in found]), expected, atol=1e-6)
     isolated = found[0][6].numpy()
     np.testing.assert_allclose(isolated, user[6] / (n_layers + 1), atol=1e-6)
@@ -97,14 +127,14 @@ def test_lightgcn_equals_the_dense_loop(n_layers: int) -> None:
 
 def test_lightgcn_without_a_graph_is_an_error() -> None:
     with pytest.raises(ValueError, match="needs the adjacency"):
-        LightGCN(2)(torch.zeros(1, 2), torch.zeros(1, 2), None)
+        LightGCN(RecLMRecommenderConfig())(torch.zeros(1, 2), torch.zeros(1, 2), None)
 
 
 def test_a_model_in_use_can_be_copied() -> None:
     graph = Graph(0)
     graph.set(*normalized_adjacency(csr_array(np.eye(3, 4, dtype=np.float32))))
-    built = graph.matrix(7).to_dense()
+    built = graph.adjacency(7).matrix.to_dense()
     copied = copy.deepcopy(graph)
-    assert torch.equal(copied.matrix(7).to_dense(), built)
+    assert torch.equal(copied.adjacency(7).matrix.to_dense(), built)
     copied.adj_val.zero_()
-    assert torch.equal(graph.matrix(7).to_dense(), built)
+    assert torch.equal(graph.adjacency(7).matrix.to_dense(), built)

@@ -1,0 +1,75 @@
+"""What a backbone is: initial representations of users and items in, those that are scored out."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from .configuration_reclm_recommender import RecLMRecommenderConfig
+from .graph import Adjacency
+
+Tables = tuple[torch.Tensor, torch.Tensor]
+
+
+class Backbone(nn.Module):
+    """The parts that backbones share; the defaults are those of an inner product without a graph.
+
+    Class attributes:
+        title, source: what tables call it, and the paper.
+        needs_graph: whether it propagates over the user-item graph.
+        has_item_bias: whether the score has an item bias (not in `reference`).
+        scores_pairs: whether it scores pairs by itself instead of by an inner product.
+        contrastive: whether it has views for an auxiliary loss.
+    """
+
+    title: ClassVar[str]
+    source: ClassVar[str]
+    needs_graph: ClassVar[bool] = False
+    has_item_bias: ClassVar[bool] = False
+    scores_pairs: ClassVar[bool] = False
+    contrastive: ClassVar[bool] = False
+
+    def __init__(self, config: RecLMRecommenderConfig) -> None:
+        super().__init__()
+        self.reference = config.reference
+
+    @classmethod
+    def width(cls, config: RecLMRecommenderConfig) -> int:
+        """w, the width of the initial representations."""
+        return config.embedding_dim
+
+    def forward(self, user: torch.Tensor, item: torch.Tensor, adjacency: Adjacency | None) -> Tables:
+        """user [U, w] and item [I, w] -> the representations that are scored, [U, w] and [I, w]."""
+        return user, item
+
+    def item_layers(self, user: torch.Tensor, item: torch.Tensor, adjacency: Adjacency | None) -> list[torch.Tensor]:
+        """[I, w] item rows that a user attached to the graph hears from, one a layer; none without a graph."""
+        return []
+
+    def attach_users(
+        self, user: torch.Tensor, history: torch.Tensor | None, layers: list[torch.Tensor], degree: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Representations of users who were not in training, as if they had been nodes of the graph.
+
+        Args:
+            user: [B, w] initial representations. history: [B, I] sparse CSR of ones, or None for no history.
+            layers: of `item_layers`. degree: [I] float, entries of each item in the adjacency.
+
+        Returns:
+            [B, w].
+        """
+        return user
+
+    def views(self, user: torch.Tensor, item: torch.Tensor, adjacency: Adjacency | None) -> tuple[Tables, Tables]:
+        """Two random views of all users and items, for backbones that are `contrastive`."""
+        raise NotImplementedError(f"{type(self).__name__} has no views.")
+
+    def pair_scores(self, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
+        """[B, w] x [C, w] -> [B, C] scores of all pairs, for backbones with `scores_pairs`."""
+        raise NotImplementedError(f"{type(self).__name__} scores by an inner product.")
+
+    def matched_scores(self, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
+        """[B, w] and [B, w] -> [B] scores of the pairs in line, for backbones with `scores_pairs`."""
+        raise NotImplementedError(f"{type(self).__name__} scores by an inner product.")

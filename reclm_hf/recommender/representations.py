@@ -1,0 +1,64 @@
+"""Representations of all users and items, and the score that they make."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from .backbone import Backbone, Tables
+
+
+class PairTables(NamedTuple):
+    """Of a backbone that scores pairs by itself. user: [U, w], item: [I, w], gate: [I] weight of its score."""
+
+    user: torch.Tensor
+    item: torch.Tensor
+    gate: torch.Tensor
+
+
+class Representations(NamedTuple):
+    """score(u, i) = user[u] . item[i] + item_bias[i] (+ gate[i] x the backbone's score of the pair).
+
+    user: [U, D], item: [I, D], item_bias: [I]. pair: None where the inner product is the whole score; D may be 0 where
+    it is not.
+    """
+
+    user: torch.Tensor
+    item: torch.Tensor
+    item_bias: torch.Tensor
+    pair: PairTables | None = None
+
+    def scores(self, backbone: Backbone, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """[B, C] scores of user rows [B] for item rows [C], both int64."""
+        scores = self.user[users] @ self.item[items].T + self.item_bias[items]
+        if self.pair is not None:
+            own = backbone.pair_scores(self.pair.user[users], self.pair.item[items])
+            scores = scores + own * self.pair.gate[items]
+        return scores
+
+    def matched(self, backbone: Backbone, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """[B] scores of the pairs in line, users [B] and items [B]."""
+        scores = (self.user[users] * self.item[items]).sum(-1) + self.item_bias[items]
+        if self.pair is not None:
+            own = backbone.matched_scores(self.pair.user[users], self.pair.item[items])
+            scores = scores + own * self.pair.gate[items]
+        return scores
+
+    def with_users(self, rows: torch.Tensor, pair_rows: torch.Tensor) -> Representations:
+        """The same items for other users: rows [B, D], and [B, w] for a backbone that scores pairs."""
+        pair = None if self.pair is None else self.pair._replace(user=pair_rows)
+        return self._replace(user=rows, pair=pair)
+
+
+class ScoreParts(NamedTuple):
+    """The terms of the score apart, so that training need not push gradients through fixed text vectors.
+
+    backbone: representations with every item bias. initial: what went into the backbone. text_weight, profile_weight:
+    [I, 1] of user_text . item_text and of user_profile . item_text, None where there is no such term.
+    """
+
+    backbone: Representations
+    initial: Tables
+    text_weight: torch.Tensor | None
+    profile_weight: torch.Tensor | None
