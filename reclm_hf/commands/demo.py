@@ -14,8 +14,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "demo", help="the whole path on real data: floors, profiles, recommenders, a report with intervals"
     )
-    parser.add_argument("--output", type=Path, default=Path("runs/demo"), metavar="FOLDER", help="default: runs/demo")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/demo, or runs/demo-all")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--all", action="store_true", dest="everything", help="five backbones, three seeds")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="processes that train, one thread each; default: 2 with --all, else 1"
+    )
     parser.set_defaults(run=run)
 
 
@@ -27,7 +31,15 @@ def run(args: argparse.Namespace) -> int:
     def say(line: str) -> None:
         print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
 
-    result = run_demo(DemoOptions(folder=args.output, seed=args.seed), say)
+    if args.jobs is not None and args.jobs < 1:
+        raise ValueError(f"--jobs {args.jobs}: give at least 1.")
+    options = DemoOptions(
+        folder=args.output or Path("runs/demo-all" if args.everything else "runs/demo"),
+        seed=args.seed,
+        everything=args.everything,
+        jobs=args.jobs or (2 if args.everything else 1),
+    )
+    result = run_demo(options, say)
     user = Catalog.load(result["model"]).user_ids[0]
     lines = ["", f"Report with all intervals and a picture: {result['report']} ({result['seconds']:.0f} s)"]
     return finish(

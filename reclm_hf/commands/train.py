@@ -38,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Train or resume."""
     from ..data.load import load_splits
-    from ..pipeline.demo import trainer_options
+    from ..pipeline.runs import trainer_options
     from ..pipeline.manifest import write_manifest
     from ..pipeline.model_stage import Inputs, ModelSpec, train_model
     from ..pipeline.texts import encode_items, encode_profiles

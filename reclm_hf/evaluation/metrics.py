@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .scoring import Pairs, require_rankable
+
 # Rank of a target that the model scored -inf: it is never recommended, so it is no hit at any k.
 UNRANKED = int(np.iinfo(np.int32).max)
 _PER_K = ("recall", "ndcg", "hit_rate")
-
-Pairs = tuple[np.ndarray, np.ndarray]
 
 
 def metric_names(ks: Sequence[int]) -> list[str]:
@@ -43,13 +43,7 @@ def target_ranks(scores: np.ndarray, seen: Pairs, targets: Pairs, tie_rank: np.n
     Raises:
         ValueError: NaN or +inf among the scores, or a target among the seen pairs.
     """
-    # NaN and +inf both survive a maximum, so one cheap pass finds the rare bad block.
-    if scores.size and not scores.max() < np.inf:
-        bad = "NaN" if np.isnan(scores).any() else "+inf"
-        raise ValueError(
-            f"{model}: the scores contain {bad}, so they cannot be ranked. Check its weights and features; "
-            "-inf is the score of an item that must not be recommended."
-        )
+    require_rankable(scores, model)
     # With the columns in tie order, "an earlier column of the same score is above" is the whole tie rule.
     order = np.argsort(tie_rank, kind="stable")
     place = np.empty(len(order), dtype=np.int64)

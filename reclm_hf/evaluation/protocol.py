@@ -7,13 +7,14 @@ every metric and every interval is computed.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .metrics import contributions, metric_names, target_ranks, user_metrics
+from .scoring import Scorer, candidate_columns, model_name, score_blocks, stored_pairs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,16 +22,8 @@ if TYPE_CHECKING:
 
     from ..data.splits import Split
 
-# One block of scores has at most this many cells (2**24 float32 are 64 MiB), however large the catalogue is.
-_BLOCK_CELLS = 2**24
 # Settings that are parts of another: same candidates, same ranks, other targets and denominators.
 PARTS = {"catalogue": ("catalogue_warm", "catalogue_cold")}
-
-
-class Scorer(Protocol):
-    """What can be evaluated: scores of users (int64 [B]) for items (int64 [C]) as float32 [B, C]."""
-
-    def score(self, users: np.ndarray, items: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -161,8 +154,6 @@ def evaluate(
         ValueError: scores that are NaN, +inf or of another shape (the message names the model); an unknown setting;
             a bad `ks` or `block_size`.
     """
-    if block_size < 1:
-        raise ValueError(f"block_size={block_size} must be at least 1: it is the number of users scored at a time.")
     metric_names(ks)
     start = time.perf_counter()
     results: dict[str, SettingResult] = {}
@@ -182,12 +173,6 @@ def evaluate(
         user_ids=split.user_ids,
         item_ids=split.item_ids,
     )
-
-
-def model_name(model: object) -> str:
-    """The model's `name`, or that of its class."""
-    name = getattr(model, "name", None)
-    return name if isinstance(name, str) and name else type(model).__name__
 
 
 class MeanUser:
@@ -228,41 +213,17 @@ def _evaluate_setting(
     items = split.candidates(setting).astype(np.int64)
     targets = split.targets_matrix(setting)
     if not targets.nnz:
-        return _result(setting, _nothing(), _nothing(), _nothing(), len(items), ks, _why_empty(setting, split))
-    column = np.full(split.n_items, -1, dtype=np.int64)
-    column[items] = np.arange(len(items))
+        return _result(setting, _nothing(), _nothing(), _nothing(), len(items), ks, why_empty(setting, split))
+    column = candidate_columns(items, split.n_items)
     ties = tie_order(split.n_items, seed)[items]
     users = np.flatnonzero(np.diff(targets.indptr))
     ranks = []
-    for block in _blocks(users, max(1, min(block_size, _BLOCK_CELLS // len(items)))):
-        scores = _checked_scores(model, block, items)
-        seen = _pairs(history[block], column)
-        ranks.append(target_ranks(scores, seen, _pairs(targets[block], column), ties, model_name(model)))
+    for block in score_blocks(model, users, items, history, block_size):
+        wanted = stored_pairs(targets[block.users], column)
+        ranks.append(target_ranks(block.scores, block.seen, wanted, ties, model_name(model)))
     target_user = np.repeat(np.arange(split.n_users, dtype=np.int32), np.diff(targets.indptr))
     target_item = targets.indices.astype(np.int32)
     return _result(setting, target_user, target_item, np.concatenate(ranks), len(items), ks, "")
-
-
-def _blocks(users: np.ndarray, block_size: int) -> Iterator[np.ndarray]:
-    for start in range(0, len(users), block_size):
-        yield users[start : start + block_size].astype(np.int64)
-
-
-def _checked_scores(model: Scorer, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-    scores = np.asarray(model.score(users, items), dtype=np.float32)
-    if scores.shape != (len(users), len(items)):
-        raise ValueError(
-            f"{model_name(model)}.score gave shape {scores.shape} for {len(users)} users and {len(items)} items: "
-            "it must give one row a user and one column an item."
-        )
-    return scores
-
-
-def _pairs(rows: csr_array, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(row of the block, column of the candidate) of the stored entries that are candidates."""
-    columns = column[rows.indices]
-    kept = columns >= 0
-    return np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))[kept], columns[kept]
 
 
 def _restrict(whole: SettingResult, part: str, warm: np.ndarray, ks: tuple[int, ...]) -> SettingResult:
@@ -300,7 +261,8 @@ def _nothing() -> np.ndarray:
     return np.empty(0, dtype=np.int32)
 
 
-def _why_empty(setting: str, split: Split) -> str:
+def why_empty(setting: str, split: Split) -> str:
+    """Why a setting without targets has none."""
     if setting == "zero_shot":
         return f"no cold items: every target of the {split.name} split has history"
     return f"the {split.name} split has no targets"

@@ -1,4 +1,4 @@
-"""The files of a report: two Parquet tables hold everything, `report.md` and `report.svg` are rendered from them."""
+"""The files of a report: Parquet tables hold everything, `report.md` and `report.svg` are rendered from them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .rows import COMPARISON_COLUMNS, RESULT_COLUMNS, Row, comparisons_table, results_table
+from .beyond import BEYOND_COLUMNS
+from .comparisons import COMPARISON_COLUMNS, Pairs, comparisons_table
+from .rows import RESULT_COLUMNS, Row, results_table
 from .statistics import DRAWS
+from .strata import STRATA_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_COUNTS = ("n_seeds", "n_users", "n_targets", "n_candidates")
+_COUNTS = ("n_seeds", "n_users", "n_targets", "n_candidates", "n_items", "place")
 _WORDS = (
     *("dataset", "fingerprint", "split", "setting", "metric", "interval", "row", "kind", "backbone", "preset"),
-    *("profile_mode", "reason", "a", "b", "verdict"),
+    *("profile_mode", "reason", "family", "a", "b", "verdict", "by", "stratum"),
 )
 _ARROW = dict.fromkeys(_COUNTS, "int64") | dict.fromkeys(_WORDS, "string")
 
@@ -24,10 +27,12 @@ _ARROW = dict.fromkeys(_COUNTS, "int64") | dict.fromkeys(_WORDS, "string")
 def write_report(
     folder: str | Path,
     rows: Sequence[Row],
-    pairs: Sequence[tuple[str, str]],
+    pairs: Pairs,
     *,
     dataset: str,
     fingerprint: str,
+    beyond: pd.DataFrame | None = None,
+    strata: pd.DataFrame | None = None,
     notes: Sequence[str] = (),
     draws: int = DRAWS,
     seed: int = 0,
@@ -36,7 +41,10 @@ def write_report(
 
     Args:
         folder: made if absent; each file appears whole or not at all.
-        pairs: labels (a, b) to compare; every one of them counts in the Holm correction, so give only those asked.
+        pairs: labels (a, b) to compare, or family -> such pairs; every one of them counts in the Holm correction of its
+            family, so give only those asked.
+        beyond, strata: from `beyond_table` and `strata_table`; each adds a section and is written as Parquet,
+            `beyond.parquet` and `strata.parquet`.
         notes: further sentences for the end of the report.
 
     Returns:
@@ -44,7 +52,7 @@ def write_report(
     """
     results = results_table(rows, dataset=dataset, fingerprint=fingerprint, draws=draws, seed=seed)
     comparisons = comparisons_table(rows, pairs, dataset=dataset, fingerprint=fingerprint, draws=draws, seed=seed)
-    write_files(folder, results, comparisons, notes=notes, draws=draws)
+    write_files(folder, results, comparisons, beyond=beyond, strata=strata, notes=notes, draws=draws)
     return results, comparisons
 
 
@@ -53,23 +61,32 @@ def write_files(
     results: pd.DataFrame,
     comparisons: pd.DataFrame,
     *,
+    beyond: pd.DataFrame | None = None,
+    strata: pd.DataFrame | None = None,
     notes: Sequence[str] = (),
     draws: int = DRAWS,
 ) -> None:
-    """Write the four files of a report from its two tables, for example tables read back and joined."""
+    """Write the files of a report from its tables, for example tables read back and joined."""
     from ..data.tables import write_parquet
     from ..recommender.catalog import write_atomically
     from .forest_plot import render_svg
     from .report_text import render_markdown
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_parquet(results, folder / "results.parquet", _arrow_columns(RESULT_COLUMNS))
-    write_parquet(comparisons, folder / "comparisons.parquet", _arrow_columns(COMPARISON_COLUMNS))
     texts = {
         "report.svg": render_svg(results),
-        "report.md": render_markdown(results, comparisons, notes=notes, draws=draws),
+        "report.md": render_markdown(results, comparisons, beyond=beyond, strata=strata, notes=notes, draws=draws),
     }
+    tables = {
+        "results": (results, RESULT_COLUMNS),
+        "comparisons": (comparisons, COMPARISON_COLUMNS),
+        "beyond": (beyond, BEYOND_COLUMNS),
+        "strata": (strata, STRATA_COLUMNS),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (table, columns) in tables.items():
+        if table is not None:
+            write_parquet(table, folder / f"{name}.parquet", _arrow_columns(columns))
     for name, text in texts.items():
         write_atomically(folder / name, partial(_write_text, text=text))
 

@@ -1,23 +1,21 @@
-"""Rows of a report: evaluations of floors and models in, tables of results and comparisons with intervals out."""
+"""Rows of a report: evaluations of floors and models in, the table of results with intervals out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .protocol import Evaluation, SettingResult
-from .statistics import DRAWS, Bootstrap, Intervals, bootstrap, holm, minimal_detectable_effect, sign_flip, sums_by_item
+from .statistics import DRAWS, Bootstrap, Intervals, bootstrap, sums_by_unit
 
 if TYPE_CHECKING:
     import pandas as pd
 
 KINDS = ("floor", "model", "mean_user")
 METRICS = ("recall@20", "ndcg@20", "recall@40")
-# A difference is called shown below this Holm-adjusted p, and only if both intervals exclude 0.
-ALPHA = 0.05
 
 RESULT_COLUMNS = (
     "dataset",
@@ -44,27 +42,6 @@ RESULT_COLUMNS = (
     "n_candidates",
     "seconds",
     "reason",
-)
-COMPARISON_COLUMNS = (
-    "dataset",
-    "fingerprint",
-    "split",
-    "setting",
-    "a",
-    "b",
-    "metric",
-    "difference",
-    "low",
-    "high",
-    "interval",
-    "low_users",
-    "high_users",
-    "low_items",
-    "high_items",
-    "p",
-    "p_holm",
-    "minimal_detectable_effect",
-    "verdict",
 )
 
 
@@ -119,10 +96,10 @@ def results_table(
     """
     import pandas as pd
 
-    _check(rows)
+    check_rows(rows)
     lines: list[dict[str, object]] = []
     for setting in rows[0].evaluations[0].settings:
-        sample = _resample(rows, setting, metrics, draws, seed)
+        sample = resample(rows, setting, metrics, draws, seed)
         intervals = None if sample is None else sample.intervals()
         for number, row in enumerate(rows):
             part = row.evaluations[0][setting]
@@ -147,106 +124,41 @@ def results_table(
                     "seconds": row.seconds,
                     "reason": part.reason,
                 }
-                lines.append(line | _interval_columns(intervals, column))
+                lines.append(line | interval_columns(intervals, column))
     return pd.DataFrame(lines, columns=list(RESULT_COLUMNS))
 
 
-def comparisons_table(
-    rows: Sequence[Row],
-    pairs: Sequence[tuple[str, str]],
-    *,
-    dataset: str,
-    fingerprint: str,
-    settings: Sequence[str] = ("catalogue", "zero_shot"),
-    metrics: Sequence[str] = METRICS[:1],
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Paired differences a - b, one line for each metric, setting and pair; empty settings are left out.
-
-    p is a two-sided sign-flip permutation over users; `p_holm` adjusts over all lines of one metric in this table.
-    The verdict is `better` or `worse` where the intervals over users and over items both exclude 0 and
-    `p_holm` < 0.05, and `not shown` otherwise.
-
-    Args:
-        pairs: labels (a, b) of the rows to compare.
-
-    Raises:
-        ValueError: as in `results_table`, and for a label that is no row.
-    """
-    import pandas as pd
-
-    _check(rows)
-    place = {row.label: number for number, row in enumerate(rows)}
-    for label in (label for pair in pairs for label in pair):
-        if label not in place:
-            raise ValueError(f"{label!r} cannot be compared, it is no row: choose from {', '.join(place)}.")
-    lines: list[dict[str, object]] = []
-    for setting in settings:
-        sample = _resample(rows, setting, metrics, draws, seed)
-        if sample is None or not pairs:
-            continue
-        for position, metric in enumerate(metrics):
-            columns = [(place[a] * len(metrics) + position, place[b] * len(metrics) + position) for a, b in pairs]
-            differences = np.stack([sample.values[:, a] - sample.values[:, b] for a, b in columns], axis=1)
-            p_values = sign_flip(differences, draws=draws, seed=seed)
-            for (a, b), (first, second), p in zip(pairs, columns, p_values, strict=True):
-                intervals = sample.difference(first, second)
-                line = {
-                    "dataset": dataset,
-                    "fingerprint": fingerprint,
-                    "split": rows[0].evaluations[0].split,
-                    "setting": setting,
-                    "a": a,
-                    "b": b,
-                    "metric": metric,
-                    "difference": sample.point[first] - sample.point[second],
-                    "p": p,
-                    "minimal_detectable_effect": float(minimal_detectable_effect(intervals.standard_error)[0]),
-                }
-                lines.append(line | _interval_columns(intervals, 0))
-    return _judge(pd.DataFrame(lines, columns=list(COMPARISON_COLUMNS)))
-
-
-def verdict(low_users: float, high_users: float, low_items: float, high_items: float, p_holm: float) -> str:
-    """`better`, `worse` or `not shown` for a difference; anything that is NaN shows nothing."""
-    if p_holm < ALPHA:
-        if low_users > 0 and low_items > 0:
-            return "better"
-        if high_users < 0 and high_items < 0:
-            return "worse"
-    return "not shown"
-
-
 @dataclass(frozen=True)
-class _Sample(Bootstrap):
+class Sample(Bootstrap):
     """A bootstrap and the [n_users, R] values it was drawn from; column = row x len(metrics) + metric."""
 
     values: np.ndarray
 
 
-def _resample(rows: Sequence[Row], setting: str, metrics: Sequence[str], draws: int, seed: int) -> _Sample | None:
+def resample(rows: Sequence[Row], setting: str, metrics: Sequence[str], draws: int, seed: int) -> Sample | None:
     """All rows and metrics of one setting on the same draws; None where the setting is empty."""
     first = rows[0].evaluations[0][setting]
     if not len(first.rank):
         return None
     contributions = np.stack(
-        [_mean_over_seeds(row, setting, metric) for row in rows for metric in metrics], axis=1
+        [mean_contributions(row, setting, metric) for row in rows for metric in metrics], axis=1
     )  # [m, R]
     group = first.group
     values = np.stack([np.bincount(group, weights=column) for column in contributions.T], axis=1)
     weights = 1.0 / np.bincount(group)[group]
-    sums = sums_by_item(first.target_item, np.column_stack([contributions, weights]))
+    sums = sums_by_unit(first.target_item, np.column_stack([contributions, weights]))
     sample = bootstrap(values, sums[:, :-1], sums[:, -1], draws=draws, seed=seed)
-    return _Sample(**vars(sample), values=values)
+    return Sample(**vars(sample), values=values)
 
 
-def _mean_over_seeds(row: Row, setting: str, metric: str) -> np.ndarray:
+def mean_contributions(row: Row, setting: str, metric: str) -> np.ndarray:
+    """[m] float64: what each target adds to its user's metric, the mean over the seeds of a row."""
     parts = [evaluation[setting].contributions(metric) for evaluation in row.evaluations]
     return np.asarray(np.mean(parts, axis=0))
 
 
-def _interval_columns(intervals: Intervals | None, column: int) -> dict[str, object]:
+def interval_columns(intervals: Intervals | None, column: int) -> dict[str, object]:
+    """The interval columns of one line of a table; NaN and "" for None."""
     names = ("low", "high", "low_users", "high_users", "low_items", "high_items")
     if intervals is None:
         return dict.fromkeys(names, np.nan) | {"interval": ""}
@@ -254,15 +166,8 @@ def _interval_columns(intervals: Intervals | None, column: int) -> dict[str, obj
     return found | {"interval": "" if np.isnan(intervals.low[column]) else str(intervals.wider[column])}
 
 
-def _judge(table: pd.DataFrame) -> pd.DataFrame:
-    for _, family in table.groupby("metric"):
-        table.loc[family.index, "p_holm"] = holm(family["p"].to_numpy(dtype=np.float64))
-    judged = ("low_users", "high_users", "low_items", "high_items", "p_holm")
-    table["verdict"] = [verdict(*values) for values in table[list(judged)].itertuples(index=False)]
-    return table
-
-
-def _check(rows: Sequence[Row]) -> None:
+def check_rows(rows: Sequence[Row]) -> None:
+    """Raises ValueError for no rows, two of one label, and rows that were not evaluated on the same targets."""
     if not rows:
         raise ValueError("A report needs at least one row.")
     labels = [row.label for row in rows]
@@ -280,6 +185,19 @@ def _check(rows: Sequence[Row]) -> None:
             for setting, part in evaluation.settings.items():
                 if not _same_targets(part, expected[setting]):
                     raise ValueError(f"{row.label}: its targets in {setting} differ from those of {labels[0]}.")
+
+
+def row_places(rows: Sequence[Row], labels: Iterable[str]) -> dict[str, int]:
+    """Label -> number of the row, for all rows.
+
+    Raises:
+        ValueError: one of `labels` is no row.
+    """
+    places = {row.label: number for number, row in enumerate(rows)}
+    for label in labels:
+        if label not in places:
+            raise ValueError(f"{label!r} cannot be compared, it is no row: choose from {', '.join(places)}.")
+    return places
 
 
 def _same_targets(a: SettingResult, b: SettingResult) -> bool:

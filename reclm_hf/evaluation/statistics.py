@@ -82,39 +82,61 @@ class Intervals:
 
 
 def bootstrap(
-    values: np.ndarray, item_sums: np.ndarray, item_weights: np.ndarray, *, draws: int = DRAWS, seed: int = 0
+    user_sums: np.ndarray,
+    item_sums: np.ndarray,
+    item_weights: np.ndarray,
+    *,
+    user_weights: np.ndarray | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> Bootstrap:
     """Resample users and, separately, test items.
 
     Over items a metric is the ratio sum_i C_i / sum_i W_i: C_i adds up, over the users who have item i as a target,
     what it contributes to their metric (for recall hit / |T_u|), and W_i adds up 1 / |T_u|. Without resampling the
-    ratio is the mean over users exactly.
+    ratio is the mean over users exactly. Over users it is the same ratio of sums by user, which is their mean where
+    every user weighs 1, that is where no target is left out.
 
     Args:
-        values: [n_users, R] metrics of users.
+        user_sums: [n_users, R] metrics of users.
         item_sums: [n_items, R], C. item_weights: [n_items], W, > 0.
+        user_weights: [n_users], > 0; None: 1 each.
         draws: number of bootstrap samples. seed: of the draws; the same seed gives the same draws.
     """
-    values, item_sums = np.asarray(values, dtype=np.float64), np.asarray(item_sums, dtype=np.float64)
-    n_users, n_items = len(values), len(item_sums)
-    users = np.empty((draws, values.shape[1]))
-    for rows, counts in _resampling_counts(n_users, draws, np.random.default_rng([seed, 0])):
-        users[rows] = counts @ values / n_users
-    items = np.empty((draws, item_sums.shape[1]))
-    for rows, counts in _resampling_counts(n_items, draws, np.random.default_rng([seed, 1])):
-        items[rows] = (counts @ item_sums) / (counts @ item_weights)[:, None]
-    return Bootstrap(values.mean(axis=0), users, items, n_users, n_items)
+    weights = np.ones(len(user_sums)) if user_weights is None else user_weights
+    users = resampled_sums(np.column_stack([user_sums, weights]), draws=draws, seed=seed)
+    items = resampled_sums(np.column_stack([item_sums, item_weights]), draws=draws, seed=seed, stream=1)
+    return Bootstrap(
+        point=np.asarray(user_sums, dtype=np.float64).sum(axis=0) / weights.sum(),
+        users=users[:, :-1] / users[:, -1:],
+        items=items[:, :-1] / items[:, -1:],
+        n_users=len(user_sums),
+        n_items=len(item_sums),
+    )
 
 
-def sums_by_item(target_item: np.ndarray, contributions: np.ndarray) -> np.ndarray:
-    """[n_items, R] float64 sums over the targets of each test item, in the order of `np.unique(target_item)`.
+def resampled_sums(values: np.ndarray, *, draws: int = DRAWS, seed: int = 0, stream: int = 0) -> np.ndarray:
+    """[draws, R] float64: column sums of [n, R] values over n rows drawn with replacement.
 
     Args:
-        target_item: [m] int. contributions: [m, R].
+        seed, stream: of the draws; `stream` separates the kinds of unit, 0 users and 1 items.
     """
-    _, code = np.unique(target_item, return_inverse=True)
-    n_items = int(code.max()) + 1 if len(code) else 0
-    columns = [np.bincount(code, weights=column, minlength=n_items) for column in np.asarray(contributions).T]
+    values = np.asarray(values, dtype=np.float64)
+    sums = np.empty((draws, values.shape[1]))
+    for rows, counts in _resampling_counts(len(values), draws, np.random.default_rng([seed, stream])):
+        sums[rows] = counts @ values
+    return sums
+
+
+def sums_by_unit(unit: np.ndarray, contributions: np.ndarray) -> np.ndarray:
+    """[n_units, R] float64 sums over the targets of each unit (test item or user), in the order of `np.unique(unit)`.
+
+    Args:
+        unit: [m] int. contributions: [m, R].
+    """
+    _, code = np.unique(unit, return_inverse=True)
+    n_units = int(code.max()) + 1 if len(code) else 0
+    columns = [np.bincount(code, weights=column, minlength=n_units) for column in np.asarray(contributions).T]
     return np.stack(columns, axis=1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +14,21 @@ import numpy as np
 from reclm_hf.data.bundled import bundled_profiles, bundled_splits
 from reclm_hf.data.describe import describe
 from reclm_hf.data.splits import Split, Splits
+from reclm_hf.evaluation.beyond import BeyondAccuracy, beyond_accuracy, beyond_table
 from reclm_hf.evaluation.protocol import evaluate
 from reclm_hf.evaluation.report import write_report
 from reclm_hf.evaluation.report_text import render_terminal
 from reclm_hf.evaluation.rows import Row
+from reclm_hf.evaluation.strata import strata_table
 from reclm_hf.profiles.leakage import certify
-from reclm_hf.recommender.trainer import TrainerOptions
 
-from .evaluate_stage import model_rows
+from .comparison import PLACEBOS, DemoPlan
+from .evaluate_stage import seed_rows
 from .floor_stage import fit_floors
 from .manifest import write_manifest
-from .model_stage import Inputs, ModelSpec, train_model
+from .model_stage import Inputs
 from .profile_stage import write_profiles
+from .runs import train_all
 from .texts import encode_items, encode_profiles
 
 if TYPE_CHECKING:
@@ -33,21 +36,30 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BACKBONES = ("bias_mf", "lightgcn")
-# `none` is the base, `constant` its twin with the parameters of the augmented model, `shuffled` the placebo.
-MODES = ("none", "constant", "shuffled", "llm")
 LIVE_PROFILES = 24
-FLOORS_TO_BEAT = ("popularity", "popularity_decayed", "text_cosine", "text_popularity")
 
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What to run. dataset: a bundled name. live_profiles: how many profiles are written here and now."""
+    """What to run.
+
+    Args:
+        dataset: a bundled name. live_profiles: how many profiles are written here and now.
+        everything: five backbones and three seeds instead of two and one.
+        jobs: processes that train, one thread each; 1 trains in this one.
+    """
 
     dataset: str = "movietweetings-100k-u10"
     folder: Path = Path("runs/demo")
     live_profiles: int = LIVE_PROFILES
     seed: int = 0
+    everything: bool = False
+    jobs: int = 1
+
+    @property
+    def plan(self) -> DemoPlan:
+        """The rows and comparisons."""
+        return DemoPlan.everything(self.seed) if self.everything else DemoPlan.short(self.seed)
 
 
 def run_demo(options: DemoOptions, say: Callable[[str], None]) -> dict[str, Any]:
@@ -74,15 +86,20 @@ def run_demo(options: DemoOptions, say: Callable[[str], None]) -> dict[str, Any]
     say(_compared(live, tables["test"]))
     profiles = {name: encode_profiles(table, splits.data.user_ids, encoder) for name, table in tables.items()}
     inputs = Inputs(splits, item_vectors, profiles, encoder)
-    rows = _rows(inputs, options, say)
+    plan = options.plan
+    rows, lists = _rows(inputs, plan, options, say)
+    name, fingerprint, seed = options.dataset, splits.fingerprint, options.seed
+    strata = strata_table(rows, plan.strata_pairs(), splits.test, dataset=name, fingerprint=fingerprint, seed=seed)
     results, comparisons = write_report(
         options.folder,
         rows,
-        comparison_pairs(),
-        dataset=options.dataset,
-        fingerprint=splits.fingerprint,
+        plan.pairs(),
+        dataset=name,
+        fingerprint=fingerprint,
+        beyond=beyond_table(lists, dataset=name, fingerprint=fingerprint, seed=seed),
+        strata=strata,
         notes=_notes(tables, live),
-        seed=options.seed,
+        seed=seed,
     )
     say("")
     say(render_terminal(results))
@@ -91,33 +108,10 @@ def run_demo(options: DemoOptions, say: Callable[[str], None]) -> dict[str, Any]
     return {
         "report": str(options.folder / "report.md"),
         "results": str(options.folder / "results.parquet"),
-        "model": str(options.folder / "models" / model_specs(options.seed)[-1].label / "model"),
+        "model": str(options.folder / "models" / plan.shown.label / "model"),
         "seconds": round(seconds, 1),
         "better": int((comparisons["verdict"] == "better").sum()),
     }
-
-
-def model_specs(seed: int = 0) -> list[ModelSpec]:
-    """The recommenders of the demo, the augmented `floor_residual` LightGCN last."""
-    return [
-        ModelSpec(backbone, preset, mode, seed)
-        for preset in ("standard", "floor_residual")
-        for backbone in BACKBONES
-        for mode in MODES
-    ]
-
-
-def comparison_pairs() -> list[tuple[str, str]]:
-    """What the report compares: the preset with its floors, and the profile with its placebos."""
-    pairs = []
-    for backbone in BACKBONES:
-        name = f"{backbone}-floor_residual"
-        for mode in ("none", "llm"):
-            pairs += [(f"{name}-{mode}", floor) for floor in FLOORS_TO_BEAT]
-        pairs += [(f"{name}-llm", f"{name}-{other}") for other in ("constant", "shuffled")]
-        pairs.append((f"{name}-llm", f"{name}-llm (mean user)"))
-        pairs.append((f"{backbone}-standard-llm", f"{backbone}-standard-constant"))
-    return pairs
 
 
 def _live_profiles(
@@ -156,34 +150,38 @@ def _shipped_profiles(splits: Splits, split: Split, dataset: str) -> pd.DataFram
     return table
 
 
-def _rows(inputs: Inputs, options: DemoOptions, say: Callable[[str], None]) -> list[Row]:
+def _rows(
+    inputs: Inputs, plan: DemoPlan, options: DemoOptions, say: Callable[[str], None]
+) -> tuple[list[Row], Mapping[str, Sequence[BeyondAccuracy]]]:
+    """The rows of the report, and the lists of floors and models for what lies beyond accuracy."""
     from tqdm.auto import tqdm
+
+    from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
 
     test = inputs.splits.test
     say("")
     say("Floors, hyper-parameters chosen on the validation period:")
     floors = fit_floors(inputs, options.folder / "floors")
-    rows = []
+    rows: list[Row] = []
+    lists: dict[str, list[BeyondAccuracy]] = {}
     for name, floor in floors.items():
         shown = {key: value for key, value in floor.params.items() if key != "parts"}
         say(f"  {name} {shown or ''}")
         rows.append(Row(name, "floor", [evaluate(floor, test)]))
-    bar = tqdm(model_specs(options.seed), desc="recommenders", unit="model")
-    for spec in bar:
-        bar.set_postfix_str(spec.label)
-        folder = options.folder / "models" / spec.label
-        begun = time.perf_counter()
-        model = train_model(spec, inputs, trainer_options(spec), folder)
-        seconds = time.perf_counter() - begun
-        rows += model_rows(model, spec.label, test, seconds, with_mean_user=spec.profile_mode in ("none", "llm"))
-    return rows
-
-
-def trainer_options(spec: ModelSpec) -> TrainerOptions:
-    """The training budget of a preset, the same for base, augmented and placebo."""
-    if spec.preset == "floor_residual":
-        return TrainerOptions(seed=spec.seed, learning_rate=1e-3, max_epochs=12, evaluate_every=2)
-    return TrainerOptions(seed=spec.seed)
+        lists[name] = [beyond_accuracy(floor, test)]
+    specs = plan.specs()
+    folder = options.folder / "models"
+    with tqdm(total=len(specs), desc="recommenders", unit="model") as bar:
+        seconds = train_all(specs, inputs, folder, options.jobs, on_done=lambda spec: bar.update())
+    # Test is opened here, when every choice is made.
+    for label, members in tqdm(plan.by_row().items(), desc="evaluation", unit="row"):
+        models = [RecLMRecommender.from_pretrained(folder / spec.label / "model") for spec in members]
+        taken = float(np.mean([seconds[spec.label] for spec in members]))
+        placebo = members[0].profile_mode in PLACEBOS
+        rows += seed_rows(models, label, test, taken, with_mean_user=not placebo)
+        if not placebo:
+            lists[label] = [beyond_accuracy(model, test) for model in models]
+    return rows, lists
 
 
 def _notes(tables: dict[str, pd.DataFrame], live: pd.DataFrame) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from reclm_hf.data.splits import Split, Splits
 from reclm_hf.data.tables import TableError
-from reclm_hf.evaluation.protocol import evaluate, mean_user
+from reclm_hf.evaluation.protocol import MeanUser, evaluate
 from reclm_hf.evaluation.rows import Row
 
 from .floor_stage import fit_floors
@@ -22,14 +23,20 @@ def floor_rows(splits: Splits, item_vectors: np.ndarray, folder: Path) -> list[R
     return [Row(name, "floor", [evaluate(floor, splits.test)]) for name, floor in floors.items()]
 
 
-def model_rows(model: Any, label: str, split: Split, seconds: float = 0.0, with_mean_user: bool = True) -> list[Row]:
-    """The row of a recommender and, on request, of the same model with every user vector replaced by the mean."""
-    config = model.config
+def seed_rows(
+    models: Sequence[Any], label: str, split: Split, seconds: float = 0.0, with_mean_user: bool = True
+) -> list[Row]:
+    """The row of a recommender and, on request, of the same model with every user vector replaced by the mean.
+
+    Args:
+        models: one a seed. seconds: that fitting one took.
+    """
+    config = models[0].config
     described = {"backbone": config.backbone, "preset": config.preset, "profile_mode": config.profile_mode}
-    rows = [Row(label, "model", [evaluate(model, split)], fit_seconds=seconds, **described)]
-    flat = mean_user(model, split) if with_mean_user else None
-    if flat is not None:
-        rows.append(Row(f"{label} (mean user)", "mean_user", [evaluate(flat, split)], **described))
+    rows = [Row(label, "model", [evaluate(model, split) for model in models], fit_seconds=seconds, **described)]
+    if with_mean_user:
+        flat = [evaluate(MeanUser(model, split), split) for model in models]
+        rows.append(Row(f"{label} (mean user)", "mean_user", flat, **described))
     return rows
 
 
@@ -53,4 +60,4 @@ def saved_model_rows(source: str, split: Split) -> list[Row]:
             f"{source} was trained up to another cut than that of the {split.name} split, so it may know the answers; "
             "train it again on this data set."
         )
-    return model_rows(model, source, split)
+    return seed_rows([model], source, split)

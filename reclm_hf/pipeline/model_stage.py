@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from reclm_hf.data.splits import Split, Splits
 from reclm_hf.evaluation.protocol import evaluate
 from reclm_hf.recommender.build import build_recommender
 from reclm_hf.recommender.configuration_reclm_recommender import RecLMRecommenderConfig
-from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
-from reclm_hf.recommender.trainer import TrainerOptions, choose_epochs, fit
+from reclm_hf.recommender.modeling_reclm_recommender import BACKBONES, RecLMRecommender
+from reclm_hf.recommender.profile_modes import UNWRITTEN
+from reclm_hf.recommender.search import Settings, best_trial, draw_settings, search
+from reclm_hf.recommender.trainer import TrainerOptions, TrainingResult, choose_epochs, fit
 
 logger = logging.getLogger(__name__)
 _CHOICE = "choice.json"
@@ -36,23 +38,45 @@ class ModelSpec:
     preset: str
     profile_mode: str
     seed: int = 0
+    profile_sides: str = "user"
+    profile_fit: str = "full"
+
+    @property
+    def row(self) -> str:
+        """Names the row of a report, which is the mean over seeds."""
+        parts = [self.backbone, self.preset, self.profile_mode]
+        parts += [self.profile_sides] if self.profile_sides != "user" else []
+        parts += [self.profile_fit] if self.profile_fit != "full" else []
+        return "-".join(parts)
 
     @property
     def label(self) -> str:
-        """Names the row and its folder."""
-        return f"{self.backbone}-{self.preset}-{self.profile_mode}" + (f"-seed{self.seed}" if self.seed else "")
+        """Names the run and its folder."""
+        return self.row + (f"-seed{self.seed}" if self.seed else "")
 
-    def config(self, encoder: Any = None) -> RecLMRecommenderConfig:
+    @property
+    def needs_table(self) -> bool:
+        """Whether written profiles are needed."""
+        return self.profile_mode not in UNWRITTEN and self.profile_sides != "none"
+
+    def config(self, encoder: Any = None, settings: Settings | None = None) -> RecLMRecommenderConfig:
         """The configuration of this row; an encoder's identity goes with the weights."""
-        named = {}
+        named: dict[str, Any] = {}
         if encoder is not None:
             named = {
                 "text_encoder": encoder.model_id,
                 "text_encoder_revision": encoder.revision,
                 "text_max_length": encoder.max_length,
             }
+        named |= {name: value for name, value in (settings or {}).items() if name != "learning_rate"}
         return RecLMRecommenderConfig(
-            backbone=self.backbone, preset=self.preset, profile_mode=self.profile_mode, seed=self.seed, **named
+            backbone=self.backbone,
+            preset=self.preset,
+            profile_mode=self.profile_mode,
+            profile_sides=self.profile_sides,
+            profile_fit=self.profile_fit,
+            seed=self.seed,
+            **named,
         )
 
 
@@ -63,18 +87,25 @@ class Inputs:
     Attributes:
         item_vectors: [I, d_t] encoder vectors. profiles: split name -> [U, profile_dim] vectors as of that cut.
         encoder: the text encoder, or None when the vectors come from elsewhere.
+        item_profiles: split name -> [I, profile_dim]. fold_profiles: split name -> profiles of the users written from
+            the earlier and from the later half of the history, for `profile_fit="cross_fit"`.
     """
 
     splits: Splits
     item_vectors: np.ndarray
     profiles: Mapping[str, np.ndarray]
     encoder: Any = None
+    item_profiles: Mapping[str, np.ndarray] = field(default_factory=dict)
+    fold_profiles: Mapping[str, list[np.ndarray]] = field(default_factory=dict)
 
     def digest(self, with_profiles: bool = True) -> str:
         """SHA-256 of the vectors, by which a folder tells whether its results belong to them."""
         digest = hashlib.sha256(np.ascontiguousarray(self.item_vectors).tobytes())
-        for name in sorted(self.profiles) if with_profiles else ():
-            digest.update(name.encode() + np.ascontiguousarray(self.profiles[name]).tobytes())
+        if with_profiles:
+            folds = {name: np.stack(parts) for name, parts in self.fold_profiles.items()}
+            for tables in (self.profiles, self.item_profiles, folds):
+                for name in sorted(tables):
+                    digest.update(name.encode() + np.ascontiguousarray(tables[name]).tobytes())
         return digest.hexdigest()
 
     @cached_property
@@ -141,27 +172,42 @@ def choose_cold_offset(model: RecLMRecommender, split: Split) -> dict[float, flo
     return {offset: measure(offset) for offset in sorted(recalls)}
 
 
-def train_model(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path) -> RecLMRecommender:
+def train_model(
+    spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path, budget: int = 1
+) -> RecLMRecommender:
     """Train one row, or load it where `folder` holds it already.
 
-    `folder` receives `run.json` (what it belongs to), `choice.json` (the validation curve), checkpoints while it
-    runs, and `model/`.
+    Args:
+        budget: settings that are tried on validation, the preset's own first; see `recommender.search`.
+
+    `folder` receives `run.json` (what it belongs to), `search.json` (settings and values), `choice.json` (the
+    validation curve), checkpoints while it runs, and `model/`.
 
     Raises:
         ValueError: `folder` holds a run on other data, profiles or settings.
     """
-    _claim(folder, spec, inputs, options)
+    _claim(folder, spec, inputs, options, budget)
     if (folder / "model" / "config.json").is_file() and (folder / "done.json").is_file():
         return RecLMRecommender.from_pretrained(folder / "model")
-    choice = _choose(spec, inputs, options, folder)
-    model = _build(spec, inputs, inputs.splits.test)
+    settings = search_settings(spec, inputs, options, folder, budget)
+    choice = _choose(spec, inputs, options, folder, settings)
+    test = inputs.splits.test
+    model = _build(spec, inputs, test, settings)
     model.config.cold_offset = choice.get("cold_offset", model.config.cold_offset)
-    result = fit(model, inputs.splits.test, choice["best_epoch"], options, folder / "refit")
+    result = fit(
+        model,
+        test,
+        choice["best_epoch"],
+        _with_settings(options, settings),
+        folder / "refit",
+        fold_profiles=inputs.fold_profiles.get(test.name),
+    )
     model.save_pretrained(folder / "model")
     write_json(
         {
             "spec": asdict(spec),
             "options": asdict(options),
+            "settings": settings,
             "fingerprint": inputs.splits.fingerprint,
             "best_epoch": choice["best_epoch"],
             "validation_value": choice["best_value"],
@@ -172,14 +218,39 @@ def train_model(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder
     return model
 
 
-def _claim(folder: Path, spec: ModelSpec, inputs: Inputs, options: TrainerOptions) -> None:
-    """Write what the folder belongs to, or refuse one that belongs to something else: a resumed run must not mix."""
-    run = {
+def search_settings(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path, budget: int) -> Settings:
+    """The best of `budget` settings on validation; {} stands for the preset's own."""
+    if budget == 1:
+        return {}
+    validation = inputs.splits.validation
+
+    def measure(settings: Settings) -> float:
+        model = _build(spec, inputs, validation, settings)
+        result = _choose_epochs(model, inputs, _with_settings(options, settings), None)
+        logger.info("%s: %s gives %.4f on validation", spec.label, settings or "preset", result.best_value or 0.0)
+        return result.best_value or 0.0
+
+    candidates = draw_settings(budget, BACKBONES[spec.backbone].contrastive, spec.seed)
+    key = _identity(spec, inputs, options)
+    return best_trial(search(candidates, measure, folder / "search.json", key)).settings
+
+
+def _with_settings(options: TrainerOptions, settings: Settings) -> TrainerOptions:
+    return replace(options, learning_rate=settings.get("learning_rate", options.learning_rate))
+
+
+def _identity(spec: ModelSpec, inputs: Inputs, options: TrainerOptions) -> dict[str, Any]:
+    return {
         "spec": asdict(spec),
         "options": asdict(options),
         "fingerprint": inputs.splits.fingerprint,
-        "vectors": inputs.digest(spec.profile_mode not in ("none", "raw_text")),
+        "vectors": inputs.digest(spec.needs_table),
     }
+
+
+def _claim(folder: Path, spec: ModelSpec, inputs: Inputs, options: TrainerOptions, budget: int) -> None:
+    """Write what the folder belongs to, or refuse one that belongs to something else: a resumed run must not mix."""
+    run = _identity(spec, inputs, options) | {"budget": budget}
     path = folder / "run.json"
     if not path.is_file():
         write_json(run, path)
@@ -193,15 +264,29 @@ def _claim(folder: Path, spec: ModelSpec, inputs: Inputs, options: TrainerOption
         )
 
 
-def _choose(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path) -> dict[str, Any]:
+def _choose_epochs(
+    model: RecLMRecommender, inputs: Inputs, options: TrainerOptions, folder: Path | None
+) -> TrainingResult:
+    validation = inputs.splits.validation
+    return choose_epochs(
+        model,
+        validation,
+        lambda tried: selection_value(tried, validation),
+        options,
+        folder,
+        fold_profiles=inputs.fold_profiles.get(validation.name),
+    )
+
+
+def _choose(
+    spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path, settings: Settings
+) -> dict[str, Any]:
     path = folder / _CHOICE
     if path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
     validation = inputs.splits.validation
-    model = _build(spec, inputs, validation)
-    result = choose_epochs(
-        model, validation, lambda tried: selection_value(tried, validation), options, folder / "choose"
-    )
+    model = _build(spec, inputs, validation, settings)
+    result = _choose_epochs(model, inputs, _with_settings(options, settings), folder / "choose")
     choice: dict[str, Any] = asdict(result)
     if model.config.floors:
         # The model holds the weights of its best epoch here.
@@ -216,8 +301,9 @@ def _choose(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Pa
     return choice
 
 
-def _build(spec: ModelSpec, inputs: Inputs, split: Split) -> RecLMRecommender:
-    config = spec.config(inputs.encoder)
+def _build(spec: ModelSpec, inputs: Inputs, split: Split, settings: Settings) -> RecLMRecommender:
+    config = spec.config(inputs.encoder, settings)
     if config.floors:
         config.half_life_days = inputs.half_life_days
-    return build_recommender(config, inputs.splits.data, split, inputs.item_vectors, inputs.profiles.get(split.name))
+    profiles, item_profiles = inputs.profiles.get(split.name), inputs.item_profiles.get(split.name)
+    return build_recommender(config, inputs.splits.data, split, inputs.item_vectors, profiles, item_profiles)

@@ -25,7 +25,7 @@ _WARM_CANDIDATES = 2000
 # Bounds the memory of a ranking's fixed scores: [users, candidates] float32.
 _MOST_USERS = 4096
 # The same for a backbone that scores pairs by itself: [users, candidates, d], kept for the gradient.
-_MOST_PAIRS = 2**21
+_MOST_PAIRS = 2**18
 # Pairs a step that a contrastive loss is taken over: 2048 x 2048 similarities.
 _ANCHORS = 2048
 

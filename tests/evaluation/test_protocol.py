@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reclm_hf.data.splits import Split
-from reclm_hf.evaluation import UNRANKED, MeanUser, evaluate, mean_user, protocol
+from reclm_hf.evaluation import UNRANKED, MeanUser, evaluate, mean_user, scoring
 from reclm_hf.recommender.catalog import Catalog, CatalogRecommender, tie_order
 from tests.evaluation.planted import FixedScores, make_split, random_scores, random_split
 
@@ -64,7 +64,7 @@ def test_blocks_do_not_change_anything(split: Split) -> None:
 
 
 def test_a_large_catalogue_gets_smaller_blocks(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "_BLOCK_CELLS", 3 * len(split.candidates("catalogue")))
+    monkeypatch.setattr(scoring, "_BLOCK_CELLS", 3 * len(split.candidates("catalogue")))
     model = FixedScores(random_scores(split))
     evaluate(model, split, settings=("catalogue",))
     assert max(map(len, model.asked)) == 3

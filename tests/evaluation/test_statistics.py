@@ -15,18 +15,18 @@ from reclm_hf.evaluation.statistics import (
     interval,
     minimal_detectable_effect,
     sign_flip,
-    sums_by_item,
+    sums_by_unit,
 )
 
 
 def one_target_each(hits: np.ndarray, items: np.ndarray, draws: int = 400, seed: int = 0) -> statistics.Bootstrap:
     """Bootstrap where every user has one target: user metric = hit, weight 1. hits: [n, R]."""
-    sums = sums_by_item(items, np.column_stack([hits, np.ones(len(hits))]))
+    sums = sums_by_unit(items, np.column_stack([hits, np.ones(len(hits))]))
     return bootstrap(hits, sums[:, :-1], sums[:, -1], draws=draws, seed=seed)
 
 
-def test_sums_by_item_follow_the_items() -> None:
-    sums = sums_by_item(np.array([7, 3, 7]), np.array([[1.0, 10.0], [2.0, 20.0], [4.0, 40.0]]))
+def test_sums_by_unit_follow_the_units() -> None:
+    sums = sums_by_unit(np.array([7, 3, 7]), np.array([[1.0, 10.0], [2.0, 20.0], [4.0, 40.0]]))
     assert sums.tolist() == [[2, 20], [5, 50]]
 
 
@@ -36,7 +36,7 @@ def test_the_ratio_over_items_is_the_mean_over_users() -> None:
     _, group = np.unique(user, return_inverse=True)
     weights = 1 / np.bincount(group)[group]
     contributions = rng.integers(0, 2, 200) * weights
-    sums = sums_by_item(rng.integers(0, 40, 200), np.column_stack([contributions, weights]))
+    sums = sums_by_unit(rng.integers(0, 40, 200), np.column_stack([contributions, weights]))
     means = np.bincount(group, weights=contributions)
     assert sums[:, 0].sum() / sums[:, 1].sum() == pytest.approx(means.mean())
 
@@ -128,7 +128,7 @@ def test_the_interval_over_users_is_the_wider_one_when_a_user_carries_everything
     group = np.concatenate([np.zeros(200), np.arange(1, 20)]).astype(int)
     weights = 1 / np.bincount(group)[group]
     contributions = np.where(group == 0, weights, 0.0)
-    sums = sums_by_item(np.arange(219), np.column_stack([contributions, weights]))
+    sums = sums_by_unit(np.arange(219), np.column_stack([contributions, weights]))
     values = np.bincount(group, weights=contributions)[:, None]
     found = bootstrap(values, sums[:, :-1], sums[:, -1], draws=400).intervals()
     assert found.wider.tolist() == ["users"]

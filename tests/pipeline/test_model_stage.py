@@ -15,7 +15,7 @@ from reclm_hf.data.splits import Split, temporal_split
 from reclm_hf.data.tables import TableError
 from reclm_hf.evaluation.protocol import evaluate
 from reclm_hf.pipeline import model_stage
-from reclm_hf.pipeline.demo import comparison_pairs, model_specs
+from reclm_hf.pipeline.comparison import DemoPlan
 from reclm_hf.pipeline.evaluate_stage import saved_model_rows
 from reclm_hf.pipeline.floor_stage import fit_floors
 from reclm_hf.pipeline.model_stage import (
@@ -55,7 +55,7 @@ def test_training_chooses_refits_saves_and_is_loaded_the_second_time(
     # The refit knows the validation period: its items are warm.
     assert model.item_warm.numpy().astype(bool).tolist() == inputs.splits.test.warm.tolist()
 
-    monkeypatch.setattr(model_stage, "fit", lambda *_: pytest.fail("a finished model must not be trained again"))
+    monkeypatch.setattr(model_stage, "fit", lambda *_, **__: pytest.fail("a finished model must not be trained again"))
     again = train_model(spec, inputs, OPTIONS, tmp_path)
     np.testing.assert_allclose(again.score(USERS, ITEMS), model.score(USERS, ITEMS), atol=1e-6)
     assert again.config.cold_offset == choice.get("cold_offset", again.config.cold_offset)
@@ -67,13 +67,13 @@ def test_a_run_stopped_between_choice_and_refit_keeps_its_choice(
     spec = ModelSpec("bias_mf", "standard", "none")
     with monkeypatch.context() as patch:
 
-        def killed(*_: object) -> None:
+        def killed(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
         patch.setattr(model_stage, "fit", killed)
         with pytest.raises(KeyboardInterrupt):
             train_model(spec, inputs, OPTIONS, tmp_path)
-    monkeypatch.setattr(model_stage, "choose_epochs", lambda *_: pytest.fail("the choice is there already"))
+    monkeypatch.setattr(model_stage, "choose_epochs", lambda *_, **__: pytest.fail("the choice is there already"))
     train_model(spec, inputs, OPTIONS, tmp_path)
     assert (tmp_path / "model" / "model.safetensors").is_file()
 
@@ -139,14 +139,23 @@ def test_selection_without_cold_items_uses_the_catalogue_alone(inputs: Inputs) -
     assert selection_value(model, split) == recall_at_20(model, split, ("catalogue",))["catalogue"]
 
 
-def test_every_pair_of_the_demo_names_rows_of_the_demo() -> None:
-    labels = set(FLOORS)
-    for spec in model_specs():
-        labels |= {spec.label, f"{spec.label} (mean user)"}
-    for pair in comparison_pairs():
+@pytest.mark.parametrize("plan", [DemoPlan.short(), DemoPlan.everything(7)])
+def test_every_pair_of_the_demo_names_rows_of_the_demo(plan: DemoPlan) -> None:
+    rows = plan.by_row()
+    labels = {*FLOORS, *rows, *(f"{row} (mean user)" for row, specs in rows.items() if specs[0].profile_mode == "llm")}
+    for pair in [pair for pairs in plan.pairs().values() for pair in pairs] + plan.strata_pairs():
         assert set(pair) <= labels
-    modes = {(spec.backbone, spec.profile_mode) for spec in model_specs() if spec.preset == "floor_residual"}
-    assert modes == {(b, m) for b in ("bias_mf", "lightgcn") for m in ("none", "constant", "shuffled", "llm")}
+    assert sorted(spec.label for specs in rows.values() for spec in specs) == sorted(s.label for s in plan.specs())
+    assert len({spec.label for spec in plan.specs()}) == len(plan.backbones) * len(plan.seeds) * 2 * 4
+    assert plan.shown in plan.specs()
+
+
+def test_the_profile_is_asked_about_in_ten_cells() -> None:
+    pairs = DemoPlan.everything().pairs()
+    for preset in ("standard", "floor_residual"):
+        family = pairs[f"profile, {preset}"]
+        assert len(family) * len(("catalogue", "zero_shot")) == 10
+        assert all(b == a.removesuffix("llm") + "constant" for a, b in family)
 
 
 def test_floors_are_loaded_the_second_time(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,70 @@
+"""Training many rows: the same models with one process and with several, and what is finished is left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reclm_hf.pipeline import runs
+from reclm_hf.pipeline.model_stage import Inputs, ModelSpec, train_model
+from reclm_hf.pipeline.runs import train_all
+from reclm_hf.recommender.configuration_reclm_recommender import PRESETS
+from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
+from reclm_hf.recommender.trainer import TrainerOptions
+from tests.checkerboard import N_ITEMS, N_USERS, checkerboard
+from tests.recommender.models import OPTIONS, profiles
+
+USERS, ITEMS = np.arange(N_USERS), np.arange(N_ITEMS)
+SPECS = [ModelSpec("bias_mf", "standard", mode, seed) for mode in ("none", "llm") for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def inputs() -> Inputs:
+    splits, vectors = checkerboard()
+    return Inputs(splits, vectors, {"validation": profiles(), "test": profiles()})
+
+
+def test_two_processes_train_what_one_trains(inputs: Inputs, tmp_path: Path) -> None:
+    done: list[str] = []
+    seconds = train_all(SPECS, inputs, tmp_path / "two", jobs=2, on_done=lambda spec: done.append(spec.label))
+    assert sorted(done) == sorted(seconds) == sorted(spec.label for spec in SPECS)
+    train_all(SPECS, inputs, tmp_path / "one", jobs=1)
+    for spec in SPECS:
+        models = [RecLMRecommender.from_pretrained(tmp_path / jobs / spec.label / "model") for jobs in ("one", "two")]
+        np.testing.assert_allclose(*(model.score(USERS, ITEMS) for model in models), atol=1e-6)
+
+
+def test_an_error_names_the_row_and_keeps_what_is_finished(inputs: Inputs, tmp_path: Path) -> None:
+    train_all(SPECS[:1], inputs, tmp_path)
+    (tmp_path / SPECS[1].label).mkdir()
+    (tmp_path / SPECS[1].label / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match=f"{SPECS[1].label} holds a run with other"):
+        train_all(SPECS[:2], inputs, tmp_path, jobs=2)
+    assert (tmp_path / SPECS[0].label / "done.json").is_file()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_has_a_training_budget(preset: str) -> None:
+    options = [runs.trainer_options(ModelSpec("bias_mf", preset, mode, 3)) for mode in ("none", "llm", "constant")]
+    assert len(set(options)) == 1, "the same for base, augmented and placebo"
+    assert isinstance(options[0], TrainerOptions)
+    assert options[0].seed == 3
+
+
+def test_a_search_tries_the_same_settings_for_base_and_augmented(inputs: Inputs, tmp_path: Path) -> None:
+    import json
+
+    tried = []
+    for mode in ("none", "llm"):
+        folder = tmp_path / mode
+        model = train_model(ModelSpec("bias_mf", "standard", mode), inputs, OPTIONS, folder, budget=3)
+        trials = json.loads((folder / "search.json").read_text())["trials"]
+        best = max(trials, key=lambda trial: trial["value"])["settings"]
+        done = json.loads((folder / "done.json").read_text())
+        assert done["settings"] == best
+        assert model.config.l2 == best.get("l2", PRESETS["standard"]["l2"])
+        tried.append([trial["settings"] for trial in trials])
+    assert tried[0] == tried[1]
+    assert len(tried[0]) == 3
