@@ -21,7 +21,9 @@ def test_no_pickle(repository: Path) -> None:
     """Weights and tables travel as safetensors and Parquet: loading them can run nothing."""
     for path in (repository / "reclm_hf").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        for forbidden in ("import pickle", "torch.save(", "allow_pickle=True", "weights_only=False"):
+        for forbidden in ("import pickle", "from pickle", "torch.save(", "allow_pickle=True", "weights_only=False"):
+            if forbidden == "from pickle" and path.name == "restricted_pickle.py":
+                continue  # the reader that lets a pickle name nothing but inert classes of its own
             assert forbidden not in text, f"{path.relative_to(repository)}: {forbidden}"
 
 

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .output import finish
 
 if TYPE_CHECKING:
+    from ..data.importers.raw import RawTables
     from ..data.interactions import Interactions
 
 _IMPORT_EXAMPLES = """\
 examples:
   reclm data import ratings.csv --items movies.csv --user-column userId --item-column movieId --time-column timestamp
   reclm data import org/interactions --items org/items --title-column name --text-column plot --text-column cast
-  reclm data import 100K --format movietweetings --name movietweetings-100k
+  reclm data import ml-1m --format movielens
+  reclm data import MINDlarge --format mind --train-period 2019-11-13 --test-period 2019-11-14
+  reclm data import netflix --format netflix --train-period 2004 --test-period 2005 --max-users 20000
+  reclm data import online_retail.csv.gz --format online-retail
 
 SOURCE and --items are .csv, .tsv, .csv.gz or .parquet files, or data sets of the Hub:
-org/name[:config[:split]][@revision].
+org/name[:config[:split]][@revision]. For another --format than columns SOURCE is what its publisher offers:
+  movietweetings  folder with ratings.dat, movies.dat
+  movielens       folder of 100K (u.data, u.item), 1M or 10M (ratings.dat, movies.dat), latest (ratings.csv, movies.csv)
+                  or RecBole's atomic files (.inter, .item)
+  mind            folder with behaviors.tsv, news.tsv, or with folders that have them; two days are taken
+  netflix         folder with combined_data_*.txt, movie_titles.csv; two years are taken
+  online-retail   the table as CSV
+  reclm-release   folder of the authors' release (mind, netflix), read without running what its pickles name
 Ids are read as text. Times without a zone are taken as UTC unless --timezone says otherwise.
 """
 
@@ -38,8 +50,8 @@ def _add_import(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_IMPORT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", metavar="SOURCE", help="the interactions (or a folder, for --format movietweetings)")
-    parser.add_argument("--format", choices=("columns", "movietweetings"), default="columns")
+    parser.add_argument("source", metavar="SOURCE", help="the interactions, or what --format says below")
+    parser.add_argument("--format", choices=("columns", *_READERS), default="columns")
     parser.add_argument("--items", metavar="SOURCE", help="the items; without it their columns stand in SOURCE")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/NAME/data")
     parser.add_argument("--name", help="what reports call the data set; default: the name of SOURCE")
@@ -48,6 +60,7 @@ def _add_import(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     columns.add_argument("--item-column", metavar="COLUMN", default="item_id")
     columns.add_argument("--time-column", metavar="COLUMN", help="standard: timestamp")
     columns.add_argument("--rating-column", metavar="COLUMN", help="standard: rating; used by --min-rating only")
+    columns.add_argument("--split-column", metavar="COLUMN", help="holds 'train' or 'test': a test set that is given")
     columns.add_argument("--item-id-column", metavar="COLUMN", help="id column of --items; default: as --item-column")
     columns.add_argument("--title-column", metavar="COLUMN", help="standard: title")
     columns.add_argument(
@@ -68,6 +81,10 @@ def _add_import(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     rules = parser.add_argument_group("rules")
     rules.add_argument("--drop-unknown-items", action="store_true", help="leave out interactions with unknown items")
     rules.add_argument("--min-rating", type=float, help="leave out lower ratings; default: every rating counts")
+    periods = parser.add_argument_group("two snapshots", "for --format mind (days) and netflix (years), in UTC")
+    periods.add_argument("--train-period", metavar="PERIOD", help="2019-11-13, 2004; default: the one before test")
+    periods.add_argument("--test-period", metavar="PERIOD", help="default: the last day of the log; 2005")
+    periods.add_argument("--max-users", type=int, metavar="N", help="N users, drawn by a hash of their ids")
     parser.set_defaults(run=run_import)
 
 
@@ -91,11 +108,16 @@ def run_import(args: argparse.Namespace) -> int:
 
     name = args.name or _default_name(args.source)
     output = args.output or Path("runs") / name / "data"
-    if args.format == "movietweetings":
-        data, notes = _import_movietweetings(args, name)
+    if args.format not in _IN_PERIODS and (args.train_period or args.test_period or args.max_users is not None):
+        raise ValueError(
+            f"--train-period, --test-period and --max-users belong to --format {' and '.join(_IN_PERIODS)}, "
+            f"not to {args.format}. Leave them out."
+        )
+    if args.format == "columns":
+        data, notes, known = _import_columns(args, name)
     else:
-        data, notes = _import_columns(args, name)
-    info = write_dataset(data, output, {"source": Path(args.source).name, "notes": notes})
+        data, notes, known = _import_format(_READERS[args.format](args), args, name)
+    info = write_dataset(data, output, {"source": Path(args.source).name, **known, "notes": notes})
     counts = info["counts"]
     lines = [
         f"{name}: {counts['users']:,} users, {counts['items']:,} items, {counts['interactions']:,} interactions",
@@ -121,15 +143,73 @@ def run_describe(args: argparse.Namespace) -> int:
     return finish(args, description.lines(), description.to_dict(), f"reclm profiles build {args.source}")
 
 
-def _import_movietweetings(args: argparse.Namespace, name: str) -> tuple[Interactions, list[str]]:
-    from ..data.importers.movietweetings import read_movietweetings
+def _read_movietweetings(args: argparse.Namespace) -> RawTables:
+    from ..data.importers.movietweetings import INFO, read_movietweetings
+    from ..data.importers.raw import RawTables
+
+    return RawTables(*read_movietweetings(args.source), dict(INFO))
+
+
+def _read_movielens(args: argparse.Namespace) -> RawTables:
+    from ..data.importers.movielens import read_movielens
+
+    return read_movielens(args.source)
+
+
+def _read_mind(args: argparse.Namespace) -> RawTables:
+    from ..data.importers.mind import read_mind
+
+    return read_mind(args.source, args.train_period, args.test_period, args.max_users)
+
+
+def _read_netflix(args: argparse.Namespace) -> RawTables:
+    from ..data.importers.netflix import read_netflix
+
+    return read_netflix(args.source, args.train_period, args.test_period, args.max_users)
+
+
+def _read_online_retail(args: argparse.Namespace) -> RawTables:
+    from ..data.importers.online_retail import read_online_retail
+
+    return read_online_retail(args.source, args.timezone, args.time_format)
+
+
+def _read_reclm_release(args: argparse.Namespace) -> RawTables:
+    from ..data.importers.reclm_release import read_reclm_release
+
+    return read_reclm_release(args.source)
+
+
+_READERS: dict[str, Callable[[argparse.Namespace], RawTables]] = {
+    "movietweetings": _read_movietweetings,
+    "movielens": _read_movielens,
+    "mind": _read_mind,
+    "netflix": _read_netflix,
+    "online-retail": _read_online_retail,
+    "reclm-release": _read_reclm_release,
+}
+_IN_PERIODS = ("mind", "netflix")
+
+
+def _import_format(
+    raw: RawTables, args: argparse.Namespace, name: str
+) -> tuple[Interactions, list[str], dict[str, Any]]:
+    """The checked data, the notes, and what is known about the data set."""
     from ..data.interactions import Interactions
 
-    data = Interactions.from_tables(*read_movietweetings(args.source), name, args.min_rating)
-    return data, []
+    notes, rows = list(raw.notes), raw.interactions
+    if args.drop_unknown_items:
+        known = rows["item_id"].isin(raw.items["item_id"])
+        rows = rows[known]
+        if not known.all():
+            notes.append(f"{int((~known).sum()):,} interactions with unknown items were left out.")
+    data = Interactions.from_tables(raw.items, rows, name, args.min_rating)
+    if data.duplicates:
+        notes.append(f"{data.duplicates:,} repeated (user, item) rows: the first of each pair is kept.")
+    return data, notes, raw.info
 
 
-def _import_columns(args: argparse.Namespace, name: str) -> tuple[Interactions, list[str]]:
+def _import_columns(args: argparse.Namespace, name: str) -> tuple[Interactions, list[str], dict[str, Any]]:
     from ..data.importers.columns import ColumnMapping, import_tables
 
     mapping = ColumnMapping(
@@ -137,6 +217,7 @@ def _import_columns(args: argparse.Namespace, name: str) -> tuple[Interactions, 
         item=args.item_column,
         time=args.time_column,
         rating=args.rating_column,
+        split=args.split_column,
         item_key=args.item_id_column,
         title=args.title_column,
         text=tuple(args.text_column),
@@ -156,7 +237,7 @@ def _import_columns(args: argparse.Namespace, name: str) -> tuple[Interactions, 
         drop_unknown_items=args.drop_unknown_items,
         min_rating=args.min_rating,
     )
-    return imported.data, imported.notes
+    return imported.data, imported.notes, {}
 
 
 def _default_name(source: str) -> str:

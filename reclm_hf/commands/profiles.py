@@ -23,7 +23,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     build.add_argument("--revision", help="of the model on the Hub")
     build.add_argument("--batch-size", type=int, default=32)
     build.add_argument("--users", type=int, metavar="N", help="only the first N users; default: all with history")
-    build.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/NAME/profiles")
+    build.add_argument(
+        "--cross-fit",
+        action="store_true",
+        help="also from each half of the history: `train --profile-fit cross_fit`",
+    )
+    build.add_argument("--mask-titles", action="store_true", help="show ids instead of titles: a placebo")
+    build.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/NAME/profiles, or profiles-masked")
     build.set_defaults(run=run)
 
 
@@ -33,24 +39,33 @@ def run(args: argparse.Namespace) -> int:
 
     from ..data.load import load_splits
     from ..pipeline.manifest import profile_summary
-    from ..pipeline.profile_stage import write_profiles
+    from ..pipeline.profile_stage import write_fold_profiles, write_profiles
     from ..pipeline.texts import encode_items
     from ..profiles.engines import TransformersEngine
     from ..recommender.text_encoder import TextEncoder
 
+    if args.cross_fit and args.mask_titles:
+        raise ValueError("--cross-fit and --mask-titles are separate tables: give one of the two.")
     splits = load_splits(args.data)
-    folder = args.output or Path("runs") / splits.data.name / "profiles"
+    folder = args.output or Path("runs") / splits.data.name / ("profiles-masked" if args.mask_titles else "profiles")
     engine = TransformersEngine.from_model_id(args.model, args.revision, batch_size=args.batch_size)
     item_vectors = encode_items(splits.data, TextEncoder())
     result = {}
     for split in (splits.validation, splits.test):
         if args.cut in (split.name, "both"):
             users = np.unique(split.history_user)[: args.users]
-            table = write_profiles(splits.data, split, item_vectors, engine, folder / split.name, users)
+            place = folder / split.name
+            table = write_profiles(splits.data, split, item_vectors, engine, place, users, args.mask_titles)
             result[split.name] = profile_summary(table)
+            if args.cross_fit:
+                for number, part in enumerate(
+                    write_fold_profiles(splits.data, split, item_vectors, engine, place, users)
+                ):
+                    result[f"{split.name}, fold {number}"] = profile_summary(part)
     lines = [
         f"{name}: {summary['rows']} profiles as of {summary['as_of']}, {summary['well_formed']:.1%} well-formed, "
         f"{summary['distinct']:.1%} distinct, {summary['tokens_in']:,} tokens in, {summary['tokens_out']:,} out"
         for name, summary in result.items()
     ]
-    return finish(args, lines, result, f"reclm train {args.data} --profiles {folder} --profile-mode llm")
+    mode = "masked_titles" if args.mask_titles else "llm" + (" --profile-fit cross_fit" if args.cross_fit else "")
+    return finish(args, lines, result, f"reclm train {args.data} --profiles {folder} --profile-mode {mode}")

@@ -13,7 +13,12 @@ from .output import finish
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..data.splits import Split
+    from ..data.splits import Split, Splits
+
+
+# Written out: importing the recommender here would slow down every command.
+BACKBONES = ("bias_mf", "ncf", "lightgcn", "sgl", "simgcl")
+MODES = ("none", "llm", "constant", "random", "shuffled", "neighbour", "raw_text", "masked_titles")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,13 +27,24 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     parser = subparsers.add_parser("train", help="train a recommender; resumable")
     parser.add_argument("data", metavar="DATA", nargs="?", default=DEFAULT, help=f"a folder or a name ({DEFAULT})")
-    parser.add_argument("--backbone", choices=("bias_mf", "lightgcn"), default="lightgcn")
-    parser.add_argument("--preset", choices=("standard", "floor_residual"), default="floor_residual")
+    parser.add_argument("--backbone", choices=BACKBONES, default="lightgcn")
+    parser.add_argument("--preset", choices=("reference", "standard", "floor_residual"), default="floor_residual")
+    parser.add_argument("--profile-mode", choices=MODES, default="none", dest="mode")
     parser.add_argument(
-        "--profile-mode", choices=("none", "constant", "shuffled", "raw_text", "llm"), default="none", dest="mode"
+        "--profile-fit",
+        choices=("full", "leave_one_out", "cross_fit"),
+        default="full",
+        help="which profile a positive is trained with; leave_one_out: raw_text only",
     )
     parser.add_argument(
         "--profiles", metavar="FOLDER", help="of `reclm profiles build`; default: the table shipped with bundled data"
+    )
+    parser.add_argument(
+        "--search",
+        type=int,
+        default=1,
+        metavar="N",
+        help="try N settings on validation; default: 1, the preset's own",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", help="of the run; default: from the settings")
@@ -38,29 +54,34 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Train or resume."""
     from ..data.load import load_splits
-    from ..pipeline.runs import trainer_options
     from ..pipeline.manifest import write_manifest
     from ..pipeline.model_stage import Inputs, ModelSpec, train_model
+    from ..pipeline.runs import trainer_options
     from ..pipeline.texts import encode_items, encode_profiles
     from ..profiles.leakage import certify
     from ..recommender.text_encoder import TextEncoder
 
     splits = load_splits(args.data)
     encoder = TextEncoder()
-    spec = ModelSpec(args.backbone, args.preset, args.mode, args.seed)
+    spec = ModelSpec(args.backbone, args.preset, args.mode, args.seed, profile_fit=args.profile_fit)
     started = time.perf_counter()
-    tables, profiles = {}, {}
-    if args.mode not in ("none", "raw_text"):
+    tables, profiles, folds = {}, {}, {}
+    if spec.needs_table:
         for split in (splits.validation, splits.test):
             table = tables[split.name] = _profile_table(args, split)
             certify(table, split, splits.data.items).require()
             profiles[split.name] = encode_profiles(table, splits.data.user_ids, encoder)
-    inputs = Inputs(splits, encode_items(splits.data, encoder), profiles, encoder)
+            if args.profile_fit == "cross_fit":
+                folds[split.name] = [
+                    encode_profiles(part, splits.data.user_ids, encoder) for part in _fold_tables(args, split, splits)
+                ]
+    inputs = Inputs(splits, encode_items(splits.data, encoder), profiles, encoder, fold_profiles=folds)
     folder = Path("runs") / (args.name or f"{splits.data.name}-{spec.label}")
     options = trainer_options(spec)
-    train_model(spec, inputs, options, folder)
+    train_model(spec, inputs, options, folder, args.search)
     seconds = time.perf_counter() - started
-    write_manifest(folder / "model", splits, tables, seconds, {**asdict(spec), **asdict(options)}, test_opened=False)
+    settings = {**asdict(spec), **asdict(options), "search": args.search}
+    write_manifest(folder / "model", splits, tables, seconds, settings, test_opened=False)
     model = folder / "model"
     lines = [f"{spec.label} trained on {splits.data.name}: {model}"]
     return finish(args, lines, {"model": str(model), "spec": spec.label}, f"reclm evaluate {model} --data {args.data}")
@@ -68,16 +89,50 @@ def run(args: argparse.Namespace) -> int:
 
 def _profile_table(args: argparse.Namespace, split: Split) -> pd.DataFrame:
     from ..data.bundled import bundled_names, bundled_profiles
-    from ..data.tables import PROFILE_COLUMNS, TableError, read_parquet, require_columns
+    from ..data.tables import TableError
+    from ..profiles.generate import MASKED
 
+    masked = args.mode == "masked_titles"
     if args.profiles:
         path = Path(args.profiles) / split.name / "user_profiles.parquet"
-        table = read_parquet(path)
-        require_columns(table, list(PROFILE_COLUMNS), str(path))
+        table = _read(path)
+        if masked != bool(table["prompt_version"].str.endswith(MASKED).all()):
+            raise TableError(
+                f"{path}: --profile-mode {args.mode} needs profiles written {'with' if masked else 'without'} "
+                "--mask-titles (`reclm profiles build`)."
+            )
         return table
-    if args.data in bundled_names():
+    if args.data in bundled_names() and not masked:
         return bundled_profiles(args.data, split.name)
+    option = " --mask-titles" if masked else ""
     raise TableError(
-        f"--profile-mode {args.mode} needs profiles: run `reclm profiles build {args.data}` and give its folder with "
-        "--profiles."
+        f"--profile-mode {args.mode} needs profiles: run `reclm profiles build {args.data}{option}` and give its "
+        "folder with --profiles."
     )
+
+
+def _fold_tables(args: argparse.Namespace, split: Split, splits: Splits) -> list[pd.DataFrame]:
+    from ..data.folds import time_folds
+    from ..data.tables import TableError
+    from ..profiles.leakage import certify
+
+    if not args.profiles:
+        raise TableError(
+            f"--profile-fit cross_fit needs profiles of each half: run `reclm profiles build {args.data} --cross-fit` "
+            "and give its folder with --profiles."
+        )
+    found = []
+    for number, part in enumerate(time_folds(split)):
+        table = _read(Path(args.profiles) / split.name / f"fold-{number}" / "user_profiles.parquet")
+        # Against its own half: a profile that knows of the other one would be trained with its own positives.
+        certify(table, part, splits.data.items).require()
+        found.append(table)
+    return found
+
+
+def _read(path: Path) -> pd.DataFrame:
+    from ..data.tables import PROFILE_COLUMNS, read_parquet, require_columns
+
+    table = read_parquet(path)
+    require_columns(table, list(PROFILE_COLUMNS), str(path))
+    return table

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .interactions import Interactions
-from .tables import INTERACTION_COLUMNS, ITEM_COLUMNS, TableError, read_parquet, write_parquet
+from .tables import INTERACTION_COLUMNS, ITEM_COLUMNS, SPLIT_NAMES, TableError, read_parquet, write_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,12 +94,15 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 
 def interaction_table(data: Interactions) -> pd.DataFrame:
-    """The interactions as a frame of `user_id`, `item_id` and, where known, `timestamp`, ordered by time."""
+    """The interactions as a frame in order of time: `user_id`, `item_id` and, where known, `timestamp` and `split`."""
     import pandas as pd
 
     columns: dict[str, Any] = {"user_id": data.user_ids[data.user], "item_id": data.item_ids[data.item]}
     if data.timestamp is not None:
         columns["timestamp"] = pd.to_datetime(data.timestamp, unit="us", utc=True)
+    if data.in_test is not None:
+        train, test = SPLIT_NAMES
+        columns["split"] = [test if given else train for given in data.in_test]
     return pd.DataFrame(columns)
 
 

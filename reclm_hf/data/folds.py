@@ -28,6 +28,8 @@ def fold_of_rows(split: Split) -> np.ndarray:
 def time_folds(split: Split) -> list[Split]:
     """The two folds, each a `Split` whose history is one half, with the same cut and no targets.
 
+    `warm` stays that of the whole history: what is known before the cut.
+
     Raises:
         TableError: the history has no times.
     """
@@ -37,18 +39,14 @@ def time_folds(split: Split) -> list[Split]:
 
 def _part(split: Split, chosen: np.ndarray, name: str) -> Split:
     assert split.history_time is not None
-    item = split.history_item[chosen]
-    warm = np.zeros(split.n_items, dtype=bool)
-    warm[item] = True
     return replace(
         split,
         name=name,
         history_user=split.history_user[chosen],
-        history_item=item,
+        history_item=split.history_item[chosen],
         history_time=split.history_time[chosen],
         target_user=split.target_user[:0],
         target_item=split.target_item[:0],
-        warm=warm,
-        cold=np.zeros_like(warm),
+        cold=np.zeros_like(split.cold),
         users_without_history=0,
     )

@@ -27,7 +27,8 @@ class Interactions:
         items: [I] rows of the item table in the order of `item_ids`.
         name: what reports call the data set.
         min_rating: rows below it were left out; None keeps every rating as an interaction.
-        duplicates: how many repeated (user, item) rows were dropped; the first is kept.
+        duplicates: how many repeated (user, item) rows were dropped; the first is kept, a train row before a test row.
+        in_test: [n] bool, rows of a given test set (column `split`), or None where the data name none.
     """
 
     user_ids: np.ndarray
@@ -39,6 +40,7 @@ class Interactions:
     name: str
     min_rating: float | None = None
     duplicates: int = 0
+    in_test: np.ndarray | None = None
 
     @classmethod
     def from_tables(
@@ -60,7 +62,9 @@ class Interactions:
             rows = rows[rows["rating"] >= min_rating]
             if not len(rows):
                 raise TableError(f"{name}: interactions: no rating reaches min_rating={min_rating}. Lower it.")
-        order = ["timestamp"] if "timestamp" in rows.columns else []
+        if "split" in rows.columns:
+            rows = rows.assign(in_test=rows["split"] == "test")
+        order = [column for column in ("in_test", "timestamp") if column in rows.columns]
         # A stable sort keeps the file's order among equal times, so that "the first" of a duplicate is the earliest.
         rows = rows.sort_values(order, kind="stable") if order else rows
         repeated = rows.duplicated(["user_id", "item_id"])
@@ -68,7 +72,8 @@ class Interactions:
         user_ids, user = np.unique(rows["user_id"].to_numpy(dtype=object), return_inverse=True)
         item_ids = items["item_id"].to_numpy(dtype=object)
         item = np.searchsorted(item_ids, rows["item_id"].to_numpy(dtype=object))
-        stamps = rows["timestamp"].astype("int64").to_numpy() if order else None
+        stamps = rows["timestamp"].astype("int64").to_numpy() if "timestamp" in rows.columns else None
+        in_test = rows["in_test"].to_numpy(dtype=bool) if "in_test" in rows.columns else None
         keys = (item, user, stamps) if stamps is not None else (item, user)
         by_time = np.lexsort(keys)
         return cls(
@@ -81,6 +86,7 @@ class Interactions:
             name=name,
             min_rating=min_rating,
             duplicates=int(repeated.sum()),
+            in_test=None if in_test is None else in_test[by_time],
         )
 
     @property
@@ -94,7 +100,7 @@ class Interactions:
         return len(self.item_ids)
 
     def fingerprint(self) -> str:
-        """SHA-256 over ids, texts, pairs, times and rating rule: equal data, equal fingerprint."""
+        """SHA-256 over ids, texts, pairs, times, rating rule and given split: equal data, equal fingerprint."""
         digest = hashlib.sha256()
         for values in (self.user_ids, self.item_ids, self.items["text"].to_numpy(dtype=object)):
             digest.update("\x00".join(values).encode())
@@ -102,4 +108,6 @@ class Interactions:
         for array in (self.user, self.item, self.timestamp):
             digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
         digest.update(f"min_rating={self.min_rating}".encode())
+        if self.in_test is not None:
+            digest.update(b"split=" + np.packbits(self.in_test).tobytes())
         return digest.hexdigest()

@@ -29,14 +29,17 @@ def load_interactions(source: str) -> Interactions:
 def load_splits(source: str) -> Splits:
     """Load a data set and cut it: at the cut that its `dataset.json` names, else at the 80 % quantile of time.
 
-    Data without timestamps are cut by `item_split`: a seeded hash holds out 20 % of the items.
+    Data that bring their own test set (a column `split`) keep it: `snapshot_split`. Other data without timestamps are
+    cut by `item_split`: a seeded hash holds out 20 % of the items.
 
     Raises:
         TableError: as `load_interactions`; also a cut that leaves a side empty.
     """
-    from .splits import item_split, temporal_split
+    from .splits import item_split, snapshot_split, temporal_split
 
     data, cut = _load(source)
+    if data.in_test is not None:
+        return snapshot_split(data)
     if data.timestamp is None:
         return item_split(data)
     return temporal_split(data, cut=cut)

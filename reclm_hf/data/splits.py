@@ -1,4 +1,4 @@
-"""Temporal splits: what is known before a cut, and what must be predicted after it (the design's protocol).
+"""Splits: what is known before a cut, and what must be predicted after it (the design's protocol).
 
 Validation and test are two `Split`s of one shape. Whatever is fitted or written while choosing sees only the history
 of the validation split; the final refit sees the history of the test split.
@@ -7,6 +7,7 @@ of the validation split; the final refit sees the history of the test split.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -169,9 +170,7 @@ def temporal_split(
             f"{data.name}: a temporal split needs a timestamp column. Import one (`--time-column`) "
             "or use `item_split`, which holds out items by a seeded hash."
         )
-    for label, fraction in (("test_fraction", test_fraction), ("validation_fraction", validation_fraction)):
-        if not 0 < fraction < 1:
-            raise ValueError(f"{label}={fraction} must lie between 0 and 1.")
+    _require_fractions(test_fraction=test_fraction, validation_fraction=validation_fraction)
     test_cut = _quantile_time(data.timestamp, 1 - test_fraction) if cut is None else cut
     before = data.timestamp < test_cut
     _require_rows(data, before, ~before, "test")
@@ -191,8 +190,7 @@ def item_split(data: Interactions, *, fraction: float = 0.2, seed: int = 0) -> S
     Raises:
         TableError: a bucket is empty.
     """
-    hashes = [hashlib.sha256(f"{seed}:{item}".encode()).digest() for item in data.item_ids]
-    share = np.array([int.from_bytes(digest[:8], "big") / 2.0**64 for digest in hashes])
+    share = _hash_shares(data.item_ids, seed)
     in_test = (share < fraction)[data.item]
     in_validation = ((share >= fraction) & (share < fraction + (1 - fraction) * fraction))[data.item]
     _require_rows(data, ~in_test, in_test, "test")
@@ -201,18 +199,86 @@ def item_split(data: Interactions, *, fraction: float = 0.2, seed: int = 0) -> S
     return _splits(data, validation, _split_data(data, ~in_test, in_test, "test", None))
 
 
-def _splits(data: Interactions, validation: Split, test: Split) -> Splits:
+def snapshot_split(
+    data: Interactions,
+    *,
+    validation_fraction: float = 0.2,
+    pair_fraction: float = 0.1,
+    seed: int = 0,
+) -> Splits:
+    """For data that bring their own test set (column `split`): test as given, validation out of the train rows.
+
+    With times, validation is the last `validation_fraction` of the train rows. Without, a seeded hash holds out
+    `validation_fraction` of the train items with all their rows, and `pair_fraction` of the other train pairs, so that
+    validation has cold and warm targets as the test has. Users whose whole history is held out are left out and
+    counted, as everywhere.
+
+    Raises:
+        ValueError: a fraction outside (0, 1).
+        TableError: no given test set, an empty side, or train rows that are not earlier than the test rows.
+    """
+    if data.in_test is None:
+        raise TableError(
+            f"{data.name}: a snapshot split needs a column 'split' with 'train' and 'test'. Use `temporal_split` or "
+            "`item_split` for data without one."
+        )
+    _require_fractions(validation_fraction=validation_fraction, pair_fraction=pair_fraction)
+    train = ~data.in_test
+    _require_rows(data, train, data.in_test, "test")
+    if data.timestamp is None:
+        held_out = _hash_held_out(data, train, validation_fraction, pair_fraction, seed)
+        cuts: tuple[int | None, int | None] = (None, None)
+    else:
+        test_cut = int(data.timestamp[data.in_test].min())
+        if data.timestamp[train].max() >= test_cut:
+            raise TableError(
+                f"{data.name}: {int((data.timestamp[train] >= test_cut).sum())} train rows are not earlier than the "
+                "first test row. Leave out the times to use the split as given, or the split to cut by time."
+            )
+        validation_cut = _quantile_time(data.timestamp[train], 1 - validation_fraction)
+        held_out = train & (data.timestamp >= validation_cut)
+        cuts = (validation_cut, test_cut)
+    _require_rows(data, train & ~held_out, held_out, "validation")
+    validation = _split_data(data, train & ~held_out, held_out, "validation", cuts[0])
+    test = _split_data(data, train, data.in_test, "test", cuts[1])
+    return _splits(data, validation, test, f"snapshot:{validation_fraction}:{pair_fraction}:{seed}")
+
+
+def _hash_held_out(
+    data: Interactions, train: np.ndarray, item_fraction: float, pair_fraction: float, seed: int
+) -> np.ndarray:
+    """[n] bool: the train rows of `item_fraction` of the items, and `pair_fraction` of the other train pairs."""
+    held_out = train & (_hash_shares(data.item_ids, seed) < item_fraction)[data.item]
+    others = np.flatnonzero(train & ~held_out)
+    pairs = zip(data.user_ids[data.user[others]], data.item_ids[data.item[others]], strict=True)
+    held_out[others] = _hash_shares((f"{user}\x00{item}" for user, item in pairs), seed) < pair_fraction
+    return held_out
+
+
+def _hash_shares(keys: Iterable[str], seed: int) -> np.ndarray:
+    """float64 in [0, 1) for every key, from SHA-256 alone: adding data moves nobody."""
+    hashes = (hashlib.sha256(f"{seed}:{key}".encode()).digest() for key in keys)
+    return np.array([int.from_bytes(digest[:8], "big") / 2.0**64 for digest in hashes])
+
+
+def _splits(data: Interactions, validation: Split, test: Split, rule: str = "") -> Splits:
     for split in (validation, test):
         if not len(split.target_user):
             raise TableError(
                 f"{data.name}: nobody in the {split.name} period has an earlier interaction, so nothing can be "
                 "evaluated. Move the cut or import a longer period."
             )
-    digest = hashlib.sha256(data.fingerprint().encode())
+    digest = hashlib.sha256(data.fingerprint().encode() + rule.encode())
     for split in (validation, test):
         digest.update(f"{split.name}:{split.cut}:{len(split.history_user)}:{len(split.target_user)}".encode())
         digest.update(np.packbits(split.warm).tobytes() + np.packbits(split.cold).tobytes())
     return Splits(data=data, validation=validation, test=test, fingerprint=digest.hexdigest()[:16])
+
+
+def _require_fractions(**fractions: float) -> None:
+    for label, fraction in fractions.items():
+        if not 0 < fraction < 1:
+            raise ValueError(f"{label}={fraction} must lie between 0 and 1.")
 
 
 def _quantile_time(timestamp: np.ndarray, share: float) -> int:

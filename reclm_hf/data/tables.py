@@ -21,7 +21,13 @@ ITEM_COLUMNS = {
     "categories": "list<string>",
     "created_at": "timestamp[us, tz=UTC]",
 }
-INTERACTION_COLUMNS = {"user_id": "string", "item_id": "string", "timestamp": "timestamp[us, tz=UTC]"}
+INTERACTION_COLUMNS = {
+    "user_id": "string",
+    "item_id": "string",
+    "timestamp": "timestamp[us, tz=UTC]",
+    "split": "string",
+}
+SPLIT_NAMES = ("train", "test")
 PROFILE_COLUMNS = {
     "user_id": "string",
     "profile": "string",
@@ -159,15 +165,15 @@ def _string_list(value: object) -> list[str]:
 
 
 def validate_interactions(table: pd.DataFrame, source: str, *, known_items: set[str] | None = None) -> pd.DataFrame:
-    """Check an interaction table and return `user_id`, `item_id`, `timestamp` (where present) and `rating` (ditto).
+    """Check an interaction table and return `user_id`, `item_id` and, where present, `timestamp`, `split`, `rating`.
 
     Args:
-        table: needs `user_id` and `item_id`.
+        table: needs `user_id` and `item_id`. `split` holds `train` or `test` in every row: a given test set.
         source: the file or data set name used in errors.
         known_items: when given, an interaction with any other item is an error.
 
     Raises:
-        TableError: a missing column, an empty id, an unknown item, an unusable timestamp, no rows at all.
+        TableError: a missing column, an empty id, an unknown item, an unusable timestamp, another split, no rows.
     """
     import pandas as pd
 
@@ -195,6 +201,13 @@ def validate_interactions(table: pd.DataFrame, source: str, *, known_items: set[
                 source, "timestamp", stamps.isna().to_numpy().nonzero()[0], "no time", "Fill in or drop these rows."
             )
         checked["timestamp"] = stamps
+    if "split" in table.columns:
+        other = ~table["split"].isin(SPLIT_NAMES).to_numpy()
+        if other.any():
+            what = f"neither 'train' nor 'test' ({table['split'][other].iloc[0]!r})"
+            way_out = "Name validation rows 'train' (validation is cut out of it), or leave the column out."
+            raise bad_rows(source, "split", other.nonzero()[0], what, way_out)
+        checked["split"] = table["split"].astype(object)
     if "rating" in table.columns:
         checked["rating"] = pd.to_numeric(table["rating"], errors="coerce")
     return checked.reset_index(drop=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reclm_hf.data.folder import write_json
+from reclm_hf.data.folds import time_folds
 from reclm_hf.data.interactions import Interactions
 from reclm_hf.data.splits import Split
 from reclm_hf.data.tables import PROFILE_COLUMNS, write_parquet
@@ -32,6 +33,7 @@ def write_profiles(
     engine: Any,
     folder: Path,
     users: Sequence[int] | np.ndarray | None = None,
+    mask_titles: bool = False,
 ) -> pd.DataFrame:
     """Profiles of `users` (rows; None: all with history) as of the cut of `split`, resumable in `folder`.
 
@@ -41,12 +43,38 @@ def write_profiles(
         LeakageError: a profile knows something from after the cut; the table is not written then.
     """
     neighbors = top_neighbors(_neighbor_vectors(data, split, item_vectors, folder))
-    table = generate_user_profiles(split, data.items, neighbors, engine, folder / "shards", users=users)
+    table = generate_user_profiles(
+        split, data.items, neighbors, engine, folder / "shards", users=users, mask_titles=mask_titles
+    )
     certificate = certify(table, split, data.items)
     write_json(certificate.to_dict(), folder / "certificate.json")
     certificate.require()
     write_parquet(table, folder / "user_profiles.parquet", PROFILE_COLUMNS)
     return table
+
+
+def write_fold_profiles(
+    data: Interactions,
+    split: Split,
+    item_vectors: np.ndarray,
+    engine: Any,
+    folder: Path,
+    users: Sequence[int] | np.ndarray | None = None,
+) -> list[pd.DataFrame]:
+    """Profiles written from the earlier and from the later half of the history of `split`, for `cross_fit` training.
+
+    `folder` receives `fold-0` and `fold-1`, each as of `write_profiles`. A user without history in a half has no
+    profile there.
+
+    Raises:
+        TableError: the data have no times. LeakageError: as `write_profiles`.
+    """
+    tables = []
+    for number, part in enumerate(time_folds(split)):
+        known = np.unique(part.history_user)
+        chosen = known if users is None else np.intersect1d(known, users)
+        tables.append(write_profiles(data, part, item_vectors, engine, folder / f"fold-{number}", chosen))
+    return tables
 
 
 def _neighbor_vectors(data: Interactions, split: Split, item_vectors: np.ndarray, folder: Path) -> np.ndarray:
@@ -57,7 +85,7 @@ def _neighbor_vectors(data: Interactions, split: Split, item_vectors: np.ndarray
     from reclm_hf.recommender.catalog import write_atomically
 
     path = folder / "neighbor_vectors.safetensors"
-    origin = {"data": data.fingerprint(), "cut": str(split.cut)}
+    origin = {"data": data.fingerprint(), "split": split.name, "cut": str(split.cut)}
     if path.is_file():
         with safe_open(path, framework="np") as file:
             if file.metadata() == origin:

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 HISTORY_ITEMS = 10
 NEIGHBOR_ITEMS = 2
+MASKED = "-masked"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def generate_user_profiles(
     users: Sequence[int] | np.ndarray | None = None,
     shard_size: int = 128,
     progress: bool = True,
+    mask_titles: bool = False,
 ) -> pd.DataFrame:
     """Profiles of `users` as of the cut of `split`.
 
@@ -94,6 +96,8 @@ def generate_user_profiles(
         neighbors: [U, n] int32 user rows, -1 for none.
         folder: holds the shards.
         users: user rows; None: everybody with history.
+        mask_titles: show ids instead of titles, a placebo: what such profiles are worth less than others is what the
+            model knows of the titles. Their `prompt_version` ends with "-masked".
 
     Returns:
         One row a user, columns `PROFILE_COLUMNS`, in the order of `users`. Malformed profiles are there, with a
@@ -105,14 +109,16 @@ def generate_user_profiles(
     import pandas as pd
 
     users = np.unique(split.history_user) if users is None else np.asarray(users)
+    shown = [f"item {identity}" for identity in items["item_id"]] if mask_titles else items["title"]
+    version = PROMPT_VERSION + MASKED if mask_titles else PROMPT_VERSION
     lines = [
         ItemLine(title, tuple(str(category) for category in categories))
-        for title, categories in zip(items["title"], items["categories"], strict=True)
+        for title, categories in zip(shown, items["categories"], strict=True)
     ]
     evidence = collect_evidence(split, neighbors, users)
     shares = category_shares(split, lines)
     requests = [_request(part, lines, shares, split) for part in evidence]
-    hashes = [_input_hash(request, engine.generator) for request in requests]
+    hashes = [_input_hash(request, engine.generator, version) for request in requests]
     finished = _finished_rows(folder)
     open_rows = [row for row, key in enumerate(hashes) if key not in finished]
     logger.info("%d profiles: %d on disk, %d to write", len(users), len(users) - len(open_rows), len(open_rows))
@@ -120,7 +126,7 @@ def generate_user_profiles(
         written = engine.generate([requests[row] for row in shard])
         new = [
             _row(evidence[row], requests[row].key, result.text, split, engine.generator, hashes[row])
-            | {"tokens_in": result.tokens_in, "tokens_out": result.tokens_out}
+            | {"prompt_version": version, "tokens_in": result.tokens_in, "tokens_out": result.tokens_out}
             for row, result in zip(shard, written, strict=True)
         ]
         _write_shard(pd.DataFrame(new), folder)
@@ -149,8 +155,8 @@ def _request(
     return ProfileRequest(str(split.user_ids[evidence.user]), EXAMPLES, (message,))
 
 
-def _input_hash(request: ProfileRequest, generator: str) -> str:
-    digest = hashlib.sha256(f"{generator}\x00{PROMPT_VERSION}\x00{request.key}".encode())
+def _input_hash(request: ProfileRequest, generator: str, version: str) -> str:
+    digest = hashlib.sha256(f"{generator}\x00{version}\x00{request.key}".encode())
     for message in (*request.examples, *request.messages):
         digest.update(f"\x00{message['role']}\x00{message['content']}".encode())
     return digest.hexdigest()
@@ -172,7 +178,6 @@ def _row(
         "neighbors": [str(split.user_ids[other]) for other in evidence.neighbors],
         "as_of": pd.NaT if split.cut is None else pd.Timestamp(split.cut, unit="us", tz="UTC"),
         "generator": generator,
-        "prompt_version": PROMPT_VERSION,
         "input_hash": input_hash,
         "format_score": format_score(text),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,101 @@ def test_movietweetings(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert code == 0
     assert "mt: 2 users, 1 items, 2 interactions" in out
     assert pd.read_parquet("runs/mt/data/items.parquet")["item_id"].tolist() == ["0000007"]
+
+
+NEWS_LOG = "".join(
+    f"{day}\tU{user}\t11/{day}/2019 {user}:00:00 AM\t\tN{user}-1 N{day}-1 N9-0\n"
+    for day in (13, 14)
+    for user in (1, 2, 3)
+)
+FORMATS = {
+    "movielens": {
+        "ratings.csv": "userId,movieId,rating,timestamp\n1,1,4,881250949\n2,1,2,881250949\n",
+        "movies.csv": "movieId,title,genres\n1,Heat (1995),Crime\n",
+    },
+    "mind": {
+        "behaviors.tsv": NEWS_LOG,
+        "news.tsv": "".join(f"N{n}\tsports\tgolf\tTitle {n}\t\turl\t[]\t[]\n" for n in (1, 2, 3, 9, 13, 14)),
+    },
+    "netflix": {
+        "combined_data_1.txt": "1:\n7,3,2004-09-06\n2:\n7,4,2005-01-01\n",
+        "movie_titles.csv": "1,1995,Dragons\n2,2004,Lost, and Found\n",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "options", "counts", "cut"),
+    [
+        ("movielens", "", "2 users, 1 items, 2 interactions", None),
+        ("movielens", "--min-rating 3", "1 users, 1 items, 1 interactions", None),
+        ("mind", "", "3 users, 5 items, 9 interactions", 1_573_689_600_000_000),
+        ("mind", "--train-period 2019-11-13 --max-users 2", "2 users, 4 items, 6 interactions", 1_573_689_600_000_000),
+        ("netflix", "--test-period 2005", "1 users, 2 items, 2 interactions", 1_104_537_600_000_000),
+    ],
+)
+def test_formats(
+    folder: Path, capsys: pytest.CaptureFixture[str], form: str, options: str, counts: str, cut: int | None
+) -> None:
+    (folder / "raw").mkdir()
+    for name, content in FORMATS[form].items():
+        (folder / "raw" / name).write_text(content)
+    code, out, err = run(capsys, "data", "import", "raw", "--format", form, *options.split())
+    assert code == 0, err
+    assert f"raw: {counts}" in out
+    info = json.loads(Path("runs/raw/data/dataset.json").read_text())
+    assert info["source"] == "raw"
+    assert info["licence"]
+    assert info["attribution"]
+    assert info.get("test_cut") == cut
+
+
+def test_online_retail(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    header = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+    row = "536365,71053,LANTERN,6,7/1/2011 8:26,3.39,17850,United Kingdom\n"
+    (folder / "retail.csv").write_text(header + row + row + row.replace("536365", "C36365"))
+    command = ["data", "import", "retail.csv", "--format", "online-retail"]
+    code, _, err = run(capsys, *command)
+    assert (code, "--time-format" in err) == (2, True)
+    code, out, err = run(capsys, *command, "--time-format", "%m/%d/%Y %H:%M", "--json")
+    assert code == 0, err
+    info = json.loads(out)
+    assert info["licence"] == "CC BY 4.0"
+    assert info["counts"] == {"users": 1, "items": 1, "interactions": 1}
+    assert [note[:10] for note in info["notes"]] == ["1 rows lef", "0 rows lef", "0 rows lef", "1 repeated"]
+
+
+def test_reclm_release(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contents = {
+        "item_info_dict": {0: {"year": 1990, "title": "A"}, 1: {"year": 1991, "title": "B"}},
+        "item_id_map_zero": {1: 0},
+        "user_item_dict_test": {0: [0, 1], 1: [0]},
+    }
+    (folder / "netflix").mkdir()
+    for name, content in contents.items():
+        (folder / "netflix" / f"{name}.pkl").write_bytes(pickle.dumps(content))
+    code, out, err = run(capsys, "data", "import", "netflix", "--format", "reclm-release")
+    assert code == 0, err
+    assert "Not the paper's protocol" in out
+    rows = pd.read_parquet("runs/netflix/data/interactions.parquet")
+    assert rows.values.tolist() == [["0", "0", "train"], ["0", "1", "test"], ["1", "0", "train"]]
+
+
+def test_options_of_another_format_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "data", "import", "ratings.csv", "--test-period", "2005")
+    assert code == 2
+    assert "--train-period, --test-period and --max-users belong to --format mind and netflix, not to columns" in err
+
+
+def test_unknown_items_of_a_format(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "movies.dat").write_text("7::Heat (1995)::Crime\n")
+    (folder / "ratings.dat").write_text("1::7::8::1365029107\n2::8::3::1365029107\n")
+    command = ["data", "import", str(folder), "--format", "movielens", "--output", "out"]
+    code, _, err = run(capsys, *command)
+    assert (code, "--drop-unknown-items" in err) == (2, True)
+    code, out, err = run(capsys, *command, "--drop-unknown-items")
+    assert code == 0, err
+    assert "1 interactions with unknown items were left out." in out
 
 
 def test_encoding_and_zone_options_reach_the_importer(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

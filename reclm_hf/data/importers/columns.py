@@ -10,14 +10,13 @@ import numpy as np
 
 from ..interactions import Interactions
 from ..tables import TableError, bad_rows, require_columns
+from .fields import joined, numbers, plain
 from .files import read_table
 from .times import parse_times
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# What programs write for "nothing" into a text field.
-_EMPTY_TEXTS = {"", "nan", "NaN", "<NA>", "NULL"}
 _LARGEST_EXACT_FLOAT = 2**53
 
 
@@ -27,6 +26,7 @@ class ColumnMapping:
 
     Attributes:
         user, item, time, rating: columns of the interactions.
+        split: a column of the interactions with `train` and `test`; taken only where it is named.
         item_key: id column of the items; the default is the name that `item` has.
         title, text, categories, created_at: columns of the items; several `text` columns are joined by ". ".
         category_separator: splits a category field such as `Crime|Drama`.
@@ -37,6 +37,7 @@ class ColumnMapping:
     item: str = "item_id"
     time: str | None = None
     rating: str | None = None
+    split: str | None = None
     item_key: str | None = None
     title: str | None = None
     text: tuple[str, ...] = ()
@@ -122,7 +123,10 @@ def _interactions(rows: pd.DataFrame, source: str, mapping: ColumnMapping) -> pd
         )
     rating = _column(rows, mapping.rating, "rating", source)
     if rating is not None:
-        columns["rating"] = _numbers(rows[rating], source, rating)
+        columns["rating"] = numbers(rows[rating], source, rating)
+    if mapping.split is not None:
+        require_columns(rows, [mapping.split], source)
+        columns["split"] = rows[mapping.split]
     return pd.DataFrame(columns)
 
 
@@ -163,8 +167,8 @@ def _titles_and_texts(rows: pd.DataFrame, source: str, mapping: ColumnMapping) -
             f"{source}: no title and no text; it has {[str(column) for column in rows.columns]}. "
             "Name them with `--title-column` and `--text-column`."
         )
-    titles = [_plain(value) for value in rows[title]] if title is not None else [""] * len(rows)
-    texts = [_joined(parts) for parts in zip(*(rows[column] for column in text), strict=True)] if text else titles
+    titles = [plain(value) for value in rows[title]] if title is not None else [""] * len(rows)
+    texts = [joined(parts) for parts in zip(*(rows[column] for column in text), strict=True)] if text else titles
     return titles, texts, ", ".join([*([title] if title else []), *text])
 
 
@@ -197,39 +201,10 @@ def _ids(values: pd.Series, source: str, column: str) -> pd.Series:
     return values.map(lambda value: value if isinstance(value, str) else str(value)).astype(object)
 
 
-def _numbers(values: pd.Series, source: str, column: str) -> pd.Series:
-    import pandas as pd
-
-    numbers = pd.to_numeric(values, errors="coerce")
-    bad = numbers.isna()
-    if bad.any():
-        way_out = "Mend the ratings or leave the column out."
-        raise bad_rows(source, column, values.index[bad], "no number", way_out)
-    return numbers.astype("float64")
-
-
-def _plain(value: object) -> str:
-    """One text field without surrounding space; lists (of a Parquet column) are joined by ", "."""
-    import pandas as pd
-
-    if isinstance(value, str):
-        text = value.strip()
-        return "" if text in _EMPTY_TEXTS else text
-    if isinstance(value, Iterable):
-        return ", ".join(filter(None, map(_plain, value)))
-    return "" if pd.isna(value) else str(value)
-
-
-def _joined(parts: Iterable[object]) -> str:
-    texts = list(filter(None, map(_plain, parts)))
-    # The join adds the full stop, so a part that ends with one gives its own up.
-    return ". ".join([text.removesuffix(".") for text in texts[:-1]] + texts[-1:])
-
-
 def _categories(value: object, separator: str) -> list[str]:
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return list(filter(None, map(_plain, value)))
-    return [part for part in map(_plain, _plain(value).split(separator)) if part]
+        return list(filter(None, map(plain, value)))
+    return [part for part in map(plain, plain(value).split(separator)) if part]
 
 
 def _notes(data: Interactions, unknown: int, from_title: int) -> list[str]:
@@ -240,9 +215,9 @@ def _notes(data: Interactions, unknown: int, from_title: int) -> list[str]:
         notes.append(f"{unknown:,} interactions with unknown items were left out.")
     if from_title:
         notes.append(f"{from_title:,} items have no text: their title is used.")
-    if data.timestamp is None:
+    if data.timestamp is None and data.in_test is None:
         notes.append("No times: items instead of periods will be held out; name a column with `--time-column`.")
-    elif data.timestamp.max() < np.datetime64("1971-01-01", "us").astype("int64"):
+    if data.timestamp is not None and data.timestamp.max() < np.datetime64("1971-01-01", "us").astype("int64"):
         notes.append("All times lie before 1971: are they Unix times?")
     if data.n_users == 1:
         notes.append("There is one user only: nothing can be learned from others.")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import gzip
 import re
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -19,13 +21,16 @@ _FILE_SUFFIXES = {".csv", ".tsv", ".tab", ".txt", ".dat", ".parquet", ".gz"}
 _CHUNK = 1 << 20
 
 
-def read_table(source: str, *, encoding: str = "utf-8", delimiter: str | None = None) -> pd.DataFrame:
+def read_table(
+    source: str, *, encoding: str = "utf-8", delimiter: str | None = None, quoted: bool = True
+) -> pd.DataFrame:
     """Read a CSV, TSV (both also as .gz) or Parquet file, or a data set of the Hub.
 
     Args:
         source: a path, or `org/name[:config[:split]][@revision]` with or without `hub://` before it.
         encoding: of a CSV file.
         delimiter: of a CSV file; the default is a tab for .tsv and .tab, else a comma.
+        quoted: whether quotation marks in a CSV file hold a field together; where not, they are text.
 
     Returns:
         A frame with columns as in the source. CSV columns are text, missing fields are empty strings, so that ids
@@ -42,23 +47,56 @@ def read_table(source: str, *, encoding: str = "utf-8", delimiter: str | None = 
         return _read_hub(source, *hub.groups())
     if path.suffix.lower() == ".parquet":
         return read_parquet(path)
-    return _read_csv(path, encoding, delimiter)
+    return _read_csv(path, encoding, delimiter, quoted)
 
 
-def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """The whole of a text file (a byte order mark is dropped).
+def require_files(folder: Path, names: Iterable[str], documented: str) -> None:
+    """Raise `TableError` for the first of `names` that `folder` does not have; `documented` says where to read on."""
+    for name in names:
+        if not (folder / name).is_file():
+            raise TableError(f"{folder / name}: there is no such file. The format is described at {documented}.")
+
+
+def numbered_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """The lines of a text file that are not empty, each with its number (the first line is 1).
 
     Raises:
         TableError: absent, empty, or not in `encoding`.
     """
     _require_content(path)
+    # Read as bytes, so that only "\n" ends a line: titles may hold the other line ends that Python knows.
+    with open(path, "rb") as file:
+        offset = 0
+        for number, raw in enumerate(file, start=1):
+            try:
+                line = raw.decode(_with_mark(encoding) if number == 1 else encoding)
+            except UnicodeDecodeError as error:
+                raise _wrong_encoding(path, encoding, offset + error.start) from error
+            offset += len(raw)
+            if line.strip():
+                yield number, line.rstrip("\r\n")
+
+
+def utf8_or_latin1(path: Path) -> str:
+    """The encoding of a text file that is known to be in one of the two.
+
+    Raises:
+        TableError: absent or empty.
+    """
+    _require_content(path)
     try:
-        return path.read_bytes().decode(_with_mark(encoding))
-    except UnicodeDecodeError as error:
-        raise _wrong_encoding(path, encoding, error.start) from error
+        path.read_bytes().decode()
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
 
 
-def _read_csv(path: Path, encoding: str, delimiter: str | None) -> pd.DataFrame:
+def bad_line(path: Path, number: int, line: str, expected: str) -> TableError:
+    """The error for one line that is not as the format has it."""
+    return TableError(f"{path}: row {number} is {line[:80]!r}, expected {expected!r}. Repair or remove it.")
+
+
+def _read_csv(path: Path, encoding: str, delimiter: str | None, quoted: bool) -> pd.DataFrame:
     import pandas as pd
 
     _require_content(path)
@@ -75,6 +113,7 @@ def _read_csv(path: Path, encoding: str, delimiter: str | None) -> pd.DataFrame:
                 index_col=False,
                 sep=delimiter,
                 encoding=_with_mark(encoding),
+                quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
                 engine="c" if len(delimiter) == 1 else "python",
             )
     except UnicodeDecodeError as error:
