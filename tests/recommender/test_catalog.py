@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 
-from reclm_hf.recommender import catalog as module
-from reclm_hf.recommender.catalog import Catalog, CatalogRecommender, tie_order, top_k
+from reclm_hf.recommender import ranking
+from reclm_hf.recommender.catalog import Catalog, CatalogRecommender, eligible_items
 
 
 class Table(CatalogRecommender):
@@ -36,6 +36,7 @@ def catalog() -> Catalog:
         user_ids=["ann", "bob", "cem"],
         seen_indptr=np.array([0, 2, 2, 6]),
         seen_indices=np.array([0, 1, 0, 1, 2, 3]),
+        categories=[["Drama", "Sci-Fi"], ["Drama"], [], ["drama", "Sci-Fi"]],
     )
 
 
@@ -84,11 +85,52 @@ def test_only_recommendable_items_are_returned(model: Table, monkeypatch: pytest
     assert model.recommend(["bob"], candidates=["007"]).item_ids == [[]]
 
 
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({"categories": ["Drama"]}, ["007", "010"]),
+        ({"categories": ["drama", "Sci-Fi"]}, ["007", "é 4"]),
+        ({"deny": ["007", "7", "7"]}, ["010", "é 4"]),
+        ({"deny": []}, ["007", "010", "7", "é 4"]),
+        ({"candidates": []}, []),
+        ({"candidates": ["é 4", "010", "7"], "categories": ["Drama", "Sci-Fi"]}, ["010", "é 4"]),
+        ({"candidates": ["é 4", "010", "7"], "categories": ["Drama", "Sci-Fi"], "deny": ["010", "007"]}, ["é 4"]),
+        ({"candidates": ["7"], "deny": ["7"]}, []),
+    ],
+)
+def test_filters_combine(model: Table, filters: dict[str, list[str]], expected: list[str]) -> None:
+    assert model.recommend(["bob"], **filters).item_ids == [expected]
+    assert [model.catalog.item_ids[item] for item in model.eligible_items(**filters)] == expected
+
+
+def test_filters_do_not_let_through_what_cannot_be_recommended(catalog: Catalog) -> None:
+    recommendable = np.array([True, False, True, True])
+    assert eligible_items(catalog, categories=["Drama"], deny=["7"], recommendable=recommendable).tolist() == [0]
+    assert recommendable.tolist() == [True, False, True, True], "the model's own array is left alone"
+    assert eligible_items(catalog).dtype == np.int64
+
+
+def test_an_unknown_category_names_those_that_are_meant(model: Table) -> None:
+    with pytest.raises(ValueError, match="unknown category 'SCI-FI': did you mean 'Sci-Fi'"):
+        model.recommend(["bob"], categories=["Drama", "SCI-FI"])
+    with pytest.raises(ValueError, match="'Drama' or 'drama'"):
+        model.recommend(["bob"], categories=["DRAMA"])
+    with pytest.raises(ValueError, match="most common of the 3 here are 'Drama', 'Sci-Fi', 'drama'"):
+        model.recommend(["bob"], categories=["Western"])
+    model.catalog.categories = [[] for _ in model.catalog.item_ids]
+    with pytest.raises(ValueError, match="items of this catalogue have no categories"):
+        model.recommend(["bob"], categories=["Drama"])
+
+
 def test_unknown_ids_are_named(model: Table) -> None:
-    with pytest.raises(KeyError, match=r"'dan'.*recommend_for_profile"):
-        model.recommend(["ann", "dan"])
+    with pytest.raises(KeyError, match=r"'dan', 'eve': .*recommend_for_history\(item_ids\) or recommend_for_profile"):
+        model.recommend(["dan", "ann", "eve"])
+    with pytest.raises(KeyError, match=r"'x4' and 2 more"):
+        model.recommend([f"x{number}" for number in range(7)])
     with pytest.raises(KeyError, match="'70'"):
         model.recommend(["ann"], candidates=["7", "70"])
+    with pytest.raises(KeyError, match="'70'"):
+        model.recommend(["ann"], deny=["70"])
     with pytest.raises(KeyError, match="unknown item 7"):
         model.recommend(["ann"], candidates=[7])  # type: ignore[list-item]
 
@@ -98,6 +140,10 @@ def test_bad_arguments_say_what_to_do(model: Table) -> None:
         model.recommend(["ann"], k=0)
     with pytest.raises(ValueError, match=r"give a list of ids, \['ann'\]"):
         model.recommend("ann")
+    with pytest.raises(ValueError, match=r"give a list of categories, \['Drama'\]"):
+        model.recommend(["ann"], categories="Drama")
+    with pytest.raises(ValueError, match="list of categories is empty"):
+        model.recommend(["ann"], categories=[])
 
 
 def test_no_users_give_no_lists(model: Table) -> None:
@@ -107,7 +153,8 @@ def test_no_users_give_no_lists(model: Table) -> None:
 
 def test_users_are_scored_in_blocks(model: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = model.recommend(["ann", "bob", "cem", "bob"], k=2)
-    monkeypatch.setattr(module, "BLOCK_CELLS", 2 * 4)
+    monkeypatch.setattr(ranking, "BLOCK_CELLS", 2 * 4)
+    monkeypatch.setattr(ranking, "BLOCK_USERS", 1)
     model.calls.clear()
     assert model.recommend(["ann", "bob", "cem", "bob"], k=2) == whole
     assert model.calls == [2, 2]
@@ -142,6 +189,17 @@ def test_added_items_can_be_recommended(model: Table) -> None:
     assert found.titles == [["Twelve", "Eleven"]]
 
 
+def test_added_items_bring_their_categories(catalog: Catalog) -> None:
+    catalog.add_items(["011", "012"], ["Eleven", "Twelve"], [["Western", "Drama"], []])
+    assert catalog.categories[-2:] == [["Western", "Drama"], []]
+    assert eligible_items(catalog, categories=["Western"]).tolist() == [4]
+    catalog.add_items(["013"], ["Thirteen"])
+    assert catalog.categories[-1] == []
+    with pytest.raises(ValueError, match="1 item ids but 2 lists of categories"):
+        catalog.add_items(["014"], ["Fourteen"], [[], []])
+    assert catalog.n_items == len(catalog.categories) == 7
+
+
 @pytest.mark.parametrize("ids", [["011", "007"], ["011", "011"]])
 def test_an_item_is_added_once_or_nothing_is(catalog: Catalog, ids: list[str]) -> None:
     with pytest.raises(ValueError, match=repr(ids[1])):
@@ -157,11 +215,24 @@ def test_files_keep_ids_titles_and_seen_items(catalog: Catalog, tmp_path: Path) 
     assert loaded.item_ids == catalog.item_ids
     assert loaded.titles == catalog.titles
     assert loaded.user_ids == catalog.user_ids
+    assert loaded.categories == catalog.categories
     assert loaded.item_index(["007", "7"]).tolist() == [0, 2]
     np.testing.assert_array_equal(loaded.seen_indptr, catalog.seen_indptr)
     np.testing.assert_array_equal(loaded.seen_indices, catalog.seen_indices)
     names = sorted(path.name for path in (tmp_path / "new" / "folder").iterdir())
     assert names == ["catalog.parquet", "catalog.safetensors", "users.parquet"]
+
+
+def test_files_without_categories_load(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.save(tmp_path)
+    table = pd.read_parquet(tmp_path / "catalog.parquet")
+    table.drop(columns="categories").to_parquet(tmp_path / "catalog.parquet")
+    assert Catalog.load(tmp_path).categories == [[], [], [], []]
+    table.assign(categories=[["Drama"], None, [], ["x"]]).to_parquet(tmp_path / "catalog.parquet")
+    assert Catalog.load(tmp_path).categories == [["Drama"], [], [], ["x"]]
+    table.assign(categories=1.5).to_parquet(tmp_path / "catalog.parquet")
+    with pytest.raises(ValueError, match=r"catalog\.parquet is not a readable table of categories"):
+        Catalog.load(tmp_path)
 
 
 def test_a_failed_save_keeps_the_old_files(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,46 +281,14 @@ def test_from_split_takes_history_as_seen_and_titles_from_the_data() -> None:
         user_ids=np.array(["a", "b"], dtype=object),
         history_matrix=lambda: history,
     )
-    data = SimpleNamespace(items=pd.DataFrame({"title": ["x", "y", "z"]}))
+    data = SimpleNamespace(
+        items=pd.DataFrame({"title": ["x", "y", "z"], "categories": [["Drama"], [], ["Drama", "War"]]})
+    )
     catalog = Catalog.from_split(data, split)
     assert catalog.item_ids == ["007", "1", "2"]
     assert catalog.titles == ["x", "y", "z"]
     assert catalog.seen(0).tolist() == [1, 2]
     assert catalog.seen_indices.dtype == np.int32
-    assert Catalog.from_split(None, split).titles == ["", "", ""]
-
-
-def test_tie_order_is_a_seeded_permutation_that_grows_at_the_end() -> None:
-    order = tie_order(1000)
-    assert sorted(order) == list(range(1000))
-    np.testing.assert_array_equal(order, tie_order(1000))
-    assert (order != tie_order(1000, seed=1)).any()
-    # Not the order of the ids, in which items often stand by age.
-    assert abs(np.corrcoef(order, np.arange(1000))[0, 1]) < 0.1
-    longer = tie_order(1100)[:1000]
-    np.testing.assert_array_equal(np.argsort(order), np.argsort(longer))
-    assert tie_order(0).shape == (0,)
-
-
-@pytest.mark.parametrize("k", [1, 3, 7, 8, 20])
-def test_top_k_agrees_with_a_full_sort(k: int) -> None:
-    rng = np.random.default_rng(k)
-    scores = rng.integers(0, 4, (200, 8)).astype(np.float32)  # many ties, at the k-th place too
-    scores[rng.random(scores.shape) < 0.2] = -np.inf
-    ties = rng.permutation(8)
-    expected = [sorted(range(8), key=lambda item: (-row[item], ties[item]))[:k] for row in scores]
-    np.testing.assert_array_equal(top_k(scores, k, ties), expected)
-
-
-def test_top_k_of_nothing() -> None:
-    assert top_k(np.empty((0, 5)), 3, np.arange(5)).shape == (0, 3)
-    assert top_k(np.empty((2, 0)), 3, np.arange(0)).shape == (2, 0)
-
-
-def test_top_k_rejects_what_it_cannot_rank() -> None:
-    with pytest.raises(ValueError, match="NaN"):
-        top_k(np.array([[1.0, np.nan]]), 1, np.arange(2))
-    with pytest.raises(ValueError, match="at least 1"):
-        top_k(np.zeros((1, 2)), 0, np.arange(2))
-    with pytest.raises(ValueError, match=r"\[B, C\]"):
-        top_k(np.zeros((1, 2)), 1, np.arange(3))
+    assert catalog.categories == [["Drama"], [], ["Drama", "War"]]
+    without = Catalog.from_split(None, split)
+    assert (without.titles, without.categories) == (["", "", ""], [[], [], []])
