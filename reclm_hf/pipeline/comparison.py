@@ -9,16 +9,18 @@ from reclm_hf.recommender.configuration_reclm_recommender import BACKBONE_NAMES
 from .model_stage import ModelSpec
 
 # `none` is the base, `constant` its twin with the parameters of the augmented model, `shuffled` the placebo.
-MODES = ("none", "constant", "shuffled", "llm")
+MODES = {
+    "standard": ("none", "constant", "llm"),
+    "floor_residual": ("none", "constant", "shuffled", "llm"),
+}
 PLACEBOS = ("constant", "shuffled")
 FLOORS_TO_BEAT = ("popularity", "popularity_decayed", "text_cosine", "text_popularity")
 COLD_START_STYLES = ("dropoutnet_style", "clcrec_style")
-PRESETS = ("standard", "floor_residual")
 
 
 @dataclass(frozen=True)
 class DemoPlan:
-    """Rows and comparisons over some backbones and seeds, in two presets and four profile modes."""
+    """Rows and comparisons over some backbones and seeds, in two presets and up to four profile modes."""
 
     backbones: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -44,8 +46,8 @@ class DemoPlan:
         found = [
             ModelSpec(backbone, preset, mode, seed)
             for backbone in self.backbones
-            for preset in PRESETS
-            for mode in MODES
+            for preset, modes in MODES.items()
+            for mode in modes
             for seed in self.seeds
         ]
         return sorted(found, key=lambda spec: cheap.get(spec.backbone, 0))
@@ -53,9 +55,9 @@ class DemoPlan:
     def by_row(self) -> dict[str, list[ModelSpec]]:
         """Row of the report -> its seeds, in the order of the report."""
         rows: dict[str, list[ModelSpec]] = {}
-        for preset in PRESETS:
+        for preset, modes in MODES.items():
             for backbone in self.backbones:
-                for mode in MODES:
+                for mode in modes:
                     members = [ModelSpec(backbone, preset, mode, seed) for seed in self.seeds]
                     rows[members[0].row] = members
         return rows
@@ -67,9 +69,9 @@ class DemoPlan:
         with a constant profile.
         """
         families: dict[str, list[tuple[str, str]]] = {}
-        for preset in PRESETS:
+        for preset in MODES:
             families[f"profile, {preset}"] = [self._pair(name, preset, "constant") for name in self.backbones]
-            families[f"placebo, {preset}"] = [self._pair(name, preset, "shuffled") for name in self.backbones]
+        families["placebo"] = [self._pair(name, "floor_residual", "shuffled") for name in self.backbones]
         families["floors"] = [
             (f"{name}-floor_residual-{mode}", floor)
             for name in self.backbones

@@ -146,7 +146,7 @@ def test_every_pair_of_the_demo_names_rows_of_the_demo(plan: DemoPlan) -> None:
     for pair in [pair for pairs in plan.pairs().values() for pair in pairs] + plan.strata_pairs():
         assert set(pair) <= labels
     assert sorted(spec.label for specs in rows.values() for spec in specs) == sorted(s.label for s in plan.specs())
-    assert len({spec.label for spec in plan.specs()}) == len(plan.backbones) * len(plan.seeds) * 2 * 4
+    assert len({spec.label for spec in plan.specs()}) == len(plan.backbones) * len(plan.seeds) * 7
     assert plan.shown in plan.specs()
 
 
