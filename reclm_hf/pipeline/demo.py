@@ -162,18 +162,16 @@ def _rows(
     say("")
     say("Floors, hyper-parameters chosen on the validation period:")
     floors = fit_floors(inputs, options.folder / "floors")
-    rows: list[Row] = []
-    lists: dict[str, list[BeyondAccuracy]] = {}
     for name, floor in floors.items():
         shown = {key: value for key, value in floor.params.items() if key != "parts"}
         say(f"  {name} {shown or ''}")
-        rows.append(Row(name, "floor", [evaluate(floor, test)]))
-        lists[name] = [beyond_accuracy(floor, test)]
     specs = plan.specs()
     folder = options.folder / "models"
     with tqdm(total=len(specs), desc="recommenders", unit="model") as bar:
         seconds = train_all(specs, inputs, folder, options.jobs, on_done=lambda spec: bar.update())
     # Test is opened here, when every choice is made.
+    rows = [Row(name, "floor", [evaluate(floor, test)]) for name, floor in floors.items()]
+    lists = {name: [beyond_accuracy(floor, test)] for name, floor in floors.items()}
     for label, members in tqdm(plan.by_row().items(), desc="evaluation", unit="row"):
         models = [RecLMRecommender.from_pretrained(folder / spec.label / "model") for spec in members]
         taken = float(np.mean([seconds[spec.label] for spec in members]))
