@@ -21,6 +21,8 @@ _CLASSES = {
     "text_cosine": ("text_cosine", "TextCosine"),
     "text_popularity": ("text_popularity", "TextPopularityFloor"),
     "mix": ("mix", "Mix"),
+    "dropoutnet_style": ("dropoutnet", "DropoutNet"),
+    "clcrec_style": ("clcrec", "CLCRec"),
 }
 
 

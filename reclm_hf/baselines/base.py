@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -146,6 +147,19 @@ class Floor(CatalogRecommender, ABC):
         floor.catalog = Catalog.load(folder)
         floor.state = read_tensors(folder / STATE_FILE)
         return floor
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch works with one thread inside: sums come in the same order on every machine, so that a seed repeats."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def prefixed(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

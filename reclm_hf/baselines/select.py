@@ -137,6 +137,8 @@ def _search(
 def _variant(
     fitted: Floor, params: dict[str, Any], changed: Sequence[str], split: Split, vectors: np.ndarray | None
 ) -> Floor:
+    if params == fitted.params:
+        return fitted
     if set(changed) <= fitted.score_params:
         return fitted.with_score_params(**{name: params[name] for name in changed})
     return type(fitted)(**params).fit(split, vectors)

@@ -9,8 +9,8 @@ from torch.nn import functional
 from .backbone import Backbone
 from .configuration_reclm_recommender import RecLMRecommenderConfig
 
-# Cells of one block of hidden values, [users, items, d] float32: 16 MiB stay near the cache.
-_BLOCK_CELLS = 2**22
+# Cells of one block of hidden values, [users, items, d] float32: 1 MiB stays in the cache of a core.
+_BLOCK_CELLS = 2**18
 
 
 class NCF(Backbone):
@@ -50,9 +50,16 @@ class NCF(Backbone):
     def pair_scores(self, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
         """See the base class; memory is bounded by scoring users in blocks."""
         left, right = self._hidden_parts(user, item)
-        size = max(1, _BLOCK_CELLS // max(1, len(item) * self.d))
-        towers = [self._tower(block.unsqueeze(1) + right.unsqueeze(0)) for block in left.split(size)]
-        return (user[:, : self.d] * self.gmf) @ item[:, : self.d].T + torch.cat(towers)
+        return (user[:, : self.d] * self.gmf) @ item[:, : self.d].T + self._pair_towers(left, right)
+
+    def _pair_towers(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        """[B, d] and [C, d] shares of the first layer -> [B, C]."""
+        if self.second is None:
+            # The sum of relu(x) = (x + |x|) / 2 over |a - (-b)| is a city-block distance: no hidden values are stored.
+            distance = torch.cdist(left, -right, p=1.0)
+            return (distance + left.sum(1).unsqueeze(1) + right.sum(1).unsqueeze(0)) / 2
+        size = max(1, _BLOCK_CELLS // max(1, len(right) * self.d))
+        return torch.cat([self._tower(block.unsqueeze(1) + right.unsqueeze(0)) for block in left.split(size)])
 
     def _hidden_parts(self, user: torch.Tensor, item: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The shares of users and items in the first layer; the last d columns are the MLP's embedding."""
@@ -60,8 +67,8 @@ class NCF(Backbone):
         return user[:, -self.d :] @ from_user.T + self.first.bias, item[:, -self.d :] @ from_item.T
 
     def _tower(self, hidden: torch.Tensor) -> torch.Tensor:
-        """[..., d] first layer before its ReLU -> [...]."""
-        hidden = functional.relu(hidden)
+        """[..., d] first layer before its ReLU, overwritten -> [...]."""
+        hidden = functional.relu(hidden, inplace=True)
         if self.second is None or self.out is None:
             return hidden.sum(-1)
-        return self.out(functional.relu(self.second(hidden))).squeeze(-1)
+        return self.out(functional.relu(self.second(hidden), inplace=True)).squeeze(-1)

@@ -42,7 +42,8 @@ class SGL(LightGCN):
         """[n] entries of a randomly thinned adjacency; 0 where an edge is dropped."""
         keep = 1.0 - self.drop_rate
         if self.reference:
-            kept = torch.rand(len(graph.value), device=graph.value.device) < keep
+            # 0 or 1, as the authors draw it: with the same numbers, the same entries are kept.
+            kept = torch.floor(torch.rand(len(graph.value), device=graph.value.device) + keep)
             return graph.value * kept / keep
         row, column = graph.row.long(), graph.column.long()
         if self.augmentation == "node_dropout":

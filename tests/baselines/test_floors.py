@@ -21,8 +21,9 @@ USERS = np.arange(N_USERS)
 ITEMS = np.arange(N_ITEMS)
 NAMES = list(FLOORS)
 ON_IDS = ["popularity", "popularity_decayed", "item_knn", "ease"]
-ON_TEXT = ["text_cosine", "text_popularity", "mix"]
-PERSONAL = ["item_knn", "ease", "text_cosine", "mix"]
+TRAINED = ["dropoutnet_style", "clcrec_style"]
+ON_TEXT = ["text_cosine", "text_popularity", "mix", *TRAINED]
+PERSONAL = ["item_knn", "ease", "text_cosine", "mix", *TRAINED]
 PARAMS: dict[str, dict[str, object]] = {
     "item_knn": {"k": 10, "shrink": 5},
     "mix": {"collaborative_weight": 3.0, "cosine_weight": 1.0, "text_popularity_weight": 0.1, "cold_offset": -10.0},
@@ -111,7 +112,7 @@ def test_the_warm_answer_is_near_the_top(name: str) -> None:
         assert answers(user, "test")[0] in order[:2]
 
 
-@pytest.mark.parametrize("name", ["text_cosine", "mix"])
+@pytest.mark.parametrize("name", ["text_cosine", "mix", *TRAINED])
 def test_texts_rank_the_cold_items_of_the_own_parity_first(name: str) -> None:
     for user, order in enumerate(unseen_order(fitted(name), np.arange(46, 50))):
         assert (order[:2] % 2 == user % 2).all()

@@ -25,7 +25,8 @@ def recall(model: Floor, split: Split, settings: Sequence[str]) -> dict[str, flo
     return {setting: found[setting].mean("recall@2") for setting in settings}
 
 
-def test_every_floor_is_selected_and_refitted() -> None:
+def test_every_floor_is_selected_and_refitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reclm_hf.baselines.clcrec.LEAST_STEPS", 50)  # enough to choose between, and quicker
     splits, vectors = checkerboard()
     selections = select_floors(FLOORS, splits, vectors, recall)
     assert list(selections) == list(FLOORS)
@@ -55,6 +56,22 @@ def test_the_mix_selects_its_parts_where_they_are_not_given() -> None:
     together = select_floors(["item_knn", "ease", "text_popularity", "mix"], splits, vectors, recall)["mix"]
     assert alone.floor.params == together.floor.params
     np.testing.assert_array_equal(alone.floor.score(USERS, ITEMS), together.floor.score(USERS, ITEMS))
+
+
+def test_nothing_is_fitted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start of the search and the winner of a stage are candidates of what comes next as they are."""
+    splits, _ = checkerboard()
+    fitted: list[tuple[str, float, float]] = []
+    fit = FLOORS["item_knn"].fit
+
+    def counted(floor: Floor, split: Split, *args: object) -> Floor:
+        fitted.append((split.name, floor.params["k"], floor.params["shrink"]))
+        return fit(floor, split, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FLOORS["item_knn"], "fit", counted)
+    monkeypatch.setattr(FLOORS["item_knn"], "search_stages", (("catalogue", ("k",)), ("catalogue", ("shrink",))))
+    select_floor("item_knn", splits, None, recall)
+    assert len(fitted) == len(set(fitted)) == 1 + (3 - 1) + (3 - 1) + 1
 
 
 def test_selection_does_not_see_the_test_period() -> None:
