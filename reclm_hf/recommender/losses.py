@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
+from typing import Any
 
-# Anchors of one block against a whole table: 512 x 60,000 float32 are 120 MB.
-_ANCHORS = 512
+import torch
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+# Cells of one block of similarities, [anchors, table] float32: 16 MiB stay in the cache.
+_BLOCK_CELLS = 2**22
 
 
 def bpr(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
@@ -31,7 +33,7 @@ def info_nce(
             (the preset `reference`), instead of with the batch's distinct rows (SGL, eq. 10 there).
         known: [n] bool, with `whole_table` the rows that the table consists of, beside the anchors; None means all.
 
-    Memory is bounded: against a whole table, blocks of similarities are computed again for the gradient.
+    Memory is bounded: against a whole table, the gradient is taken block by block along with the loss.
     """
     if not whole_table:
         anchors = anchors.unique()
@@ -43,11 +45,34 @@ def info_nce(
         known = known.index_fill(0, anchors, True)
         second, target = second[known], (known.cumsum(0) - 1)[anchors]
     first, second = functional.normalize(first, dim=-1), functional.normalize(second, dim=-1)
-    total = first.new_zeros(())
-    for block, rows in zip(first.split(_ANCHORS), target.split(_ANCHORS), strict=True):
-        total = total + checkpoint(_summed, block, second, rows, temperature, use_reentrant=False)
-    return total / len(anchors)
+    return _WholeTable.apply(first, second, target, temperature) / len(anchors)
 
 
-def _summed(block: torch.Tensor, table: torch.Tensor, target: torch.Tensor, temperature: float) -> torch.Tensor:
-    return functional.cross_entropy(block @ table.T / temperature, target, reduction="sum")
+class _WholeTable(torch.autograd.Function):
+    """The summed cross-entropy of anchors [B, w] whose own rows in the table [n, w] are `target` [B]."""
+
+    @staticmethod
+    def forward(
+        context: Any, anchors: torch.Tensor, table: torch.Tensor, target: torch.Tensor, temperature: float
+    ) -> torch.Tensor:
+        scaled, columns = anchors / temperature, table.T.contiguous()
+        size = max(1, _BLOCK_CELLS // len(table))
+        total, to_anchors, to_table = anchors.new_zeros(()), torch.empty_like(anchors), torch.zeros_like(table)
+        for block, own_row, gradient in zip(
+            scaled.split(size), target.unsqueeze(1).split(size), to_anchors.split(size), strict=True
+        ):
+            share = block @ columns  # turned in place into the softmax, then into its gradient
+            own, largest = share.gather(1, own_row), share.amax(1, keepdim=True)
+            mass = share.sub_(largest).exp_().sum(1, keepdim=True)
+            total += (mass.log() + largest - own).sum()
+            share.div_(mass).scatter_add_(1, own_row, torch.full_like(own, -1.0))
+            torch.mm(share, table, out=gradient)
+            to_table.addmm_(share.T, block)
+        context.save_for_backward(to_anchors / temperature, to_table)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
+        to_anchors, to_table = context.saved_tensors
+        return to_anchors * gradient, to_table * gradient, None, None

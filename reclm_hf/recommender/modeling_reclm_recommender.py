@@ -272,7 +272,13 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
         """The weighted InfoNCE of the batch's users and items; 0 for backbones without views."""
         if not self.backbone.contrastive or not self.config.ssl_weight:
             return initial[0].new_zeros(())
-        first, second = self.backbone.views(*initial, state.adjacency)
+        assert state.adjacency is not None
+        views = self.backbone.views(*initial, state.adjacency)
+        # The authors' tables have no nodes without history; a self-loop alone makes none of one.
+        known = (state.adjacency.degree > 1).split([len(table) for table in initial])
         settings = (self.config.ssl_temperature, self.config.reference)
-        user, item = info_nce(first[0], second[0], users, *settings), info_nce(first[1], second[1], items, *settings)
-        return self.config.ssl_weight * (user + item)
+        losses = [
+            info_nce(first, second, anchors, *settings, rows)
+            for first, second, anchors, rows in zip(*views, (users, items), known, strict=True)
+        ]
+        return self.config.ssl_weight * (losses[0] + losses[1])
