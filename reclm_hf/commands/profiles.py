@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Write or resume the profiles of one or both cuts."""
     import numpy as np
 
+    from ..data.folds import fold_of_rows
     from ..data.load import load_splits
     from ..pipeline.manifest import profile_summary
     from ..pipeline.profile_stage import write_fold_profiles, write_profiles
@@ -47,6 +48,9 @@ def run(args: argparse.Namespace) -> int:
     if args.cross_fit and args.mask_titles:
         raise ValueError("--cross-fit and --mask-titles are separate tables: give one of the two.")
     splits = load_splits(args.data)
+    if args.cross_fit:
+        for split in (splits.validation, splits.test):
+            fold_of_rows(split)  # data without times are refused before hours of writing
     folder = args.output or Path("runs") / splits.data.name / ("profiles-masked" if args.mask_titles else "profiles")
     engine = TransformersEngine.from_model_id(args.model, args.revision, batch_size=args.batch_size)
     item_vectors = encode_items(splits.data, TextEncoder())

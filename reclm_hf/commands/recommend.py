@@ -1,9 +1,13 @@
-"""`reclm recommend`: ranked lists from a saved recommender, for known users, for all of them or for a profile text."""
+"""`reclm recommend`: ranked lists from a saved recommender, for known users, for all of them, or for somebody new.
+
+Somebody new is a list of items, a profile text, or both.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +16,28 @@ from .output import finish
 if TYPE_CHECKING:
     from ..recommender.catalog import Catalog
     from ..recommender.modeling_reclm_recommender import RecLMRecommender
+    from ..recommender.ranking import Recommendations
 
 _SHOWN = 3
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `recommend`."""
-    parser = subparsers.add_parser("recommend", help="recommend items to users, or to a profile that you write")
+    parser = subparsers.add_parser("recommend", help="recommend items to users, or to somebody whom you describe")
     parser.add_argument("model", metavar="MODEL", help="folder or Hub id of a recommender")
     parser.add_argument("users", metavar="USER", nargs="*", help="user ids as in the data")
     parser.add_argument("--all", action="store_true", help="all users of the model, straight into the --output file")
     parser.add_argument("--profile", metavar="TEXT", help="'User identity: ...; User interests: ...', instead of users")
+    parser.add_argument(
+        "--history",
+        metavar="FILE|ID",
+        action="append",
+        help="items that somebody new has chosen, instead of users: an id, or a file of one id a line; repeatable",
+    )
+    parser.add_argument(
+        "--similar", metavar="ID", action="append", help="the items most like this one, instead of users; repeatable"
+    )
+    parser.add_argument("--explain", action="store_true", help="say for each recommended item why; with user ids")
     parser.add_argument("--k", type=int, default=20, help="length of each list")
     parser.add_argument(
         "--category", metavar="NAME", action="append", help="only items of this category; repeat it for more of them"
@@ -39,35 +54,70 @@ def run(args: argparse.Namespace) -> int:
     """Print the lists, or write them, or both."""
     from ..auto import RecLMRecommender
 
-    if [bool(args.users), args.all, bool(args.profile)].count(True) != 1:
-        raise ValueError("Give user ids, --all or --profile TEXT: one of the three.")
+    asked = (bool(args.users), args.all, bool(args.profile or args.history), bool(args.similar))
+    if asked.count(True) != 1:
+        raise ValueError(
+            "Give user ids, --all, --similar ID, or --history and --profile (or one of these): one of the four."
+        )
     if args.all and args.output is None:
         raise ValueError("--all writes its lists to a file: add --output FILE.parquet.")
-    if args.profile and (args.category or args.allow or args.deny):
-        raise ValueError("--category, --allow and --deny go with user ids or --all, not with --profile.")
+    if args.explain and not args.users:
+        raise ValueError("--explain goes with user ids.")
     model = RecLMRecommender.from_pretrained(args.model)
-    return _write_all(args, model) if args.all else _show(args, model)
+    if args.all:
+        return _write_all(args, model)
+    return _show_similar(args, model) if args.similar else _show(args, model)
 
 
 def _show(args: argparse.Namespace, model: RecLMRecommender) -> int:
     from ..data.tables import write_parquet
 
-    if args.profile:
-        found = model.recommend_for_profile(args.profile, k=args.k)
-    else:
-        found = model.recommend(args.users, k=args.k, **_filters(args, model.catalog))
+    found = _recommended(args, model)
     frame = found.to_frame()
     if args.output:
         write_parquet(frame.astype({"rank": "int32", "score": "float32"}), args.output)  # as --all writes them
-    lines = []
+    lines, explained = [], []
     for user, items, titles, scores in zip(found.user_ids, found.item_ids, found.titles, found.scores, strict=True):
         lines.append(f"{user}:")
-        ranked = enumerate(zip(items, titles, scores, strict=True), start=1)
-        lines += [f"  {rank:>3}. {title}  [{item}]  {score:.3f}" for rank, (item, title, score) in ranked]
+        for rank, (item, title, score) in enumerate(zip(items, titles, scores, strict=True), start=1):
+            lines.append(f"  {rank:>3}. {title}  [{item}]  {score:.3f}")
+            if args.explain:
+                explanation = model.explain(user, item)
+                explained.append(asdict(explanation))
+                lines += [f"       {line.strip()}" for line in str(explanation).splitlines()]
         if not items:
             lines.append("  nothing is left to recommend")
+    result = {"recommendations": frame.to_dict("records")} | ({"explanations": explained} if args.explain else {})
     step = f"reclm recommend {args.model} --profile 'User identity: ...; User interests: ...'"
-    return finish(args, lines, {"recommendations": frame.to_dict("records")}, step)
+    return finish(args, lines, result, step)
+
+
+def _recommended(args: argparse.Namespace, model: RecLMRecommender) -> Recommendations:
+    filters = _filters(args, model.catalog)
+    if args.history:
+        history = _ids("--history", args.history, model.catalog)
+        return model.recommend_for_history(history, k=args.k, profile=args.profile, **filters)
+    if args.profile:
+        return model.recommend_for_profile(args.profile, k=args.k, **filters)
+    return model.recommend(args.users, k=args.k, **filters)
+
+
+def _show_similar(args: argparse.Namespace, model: RecLMRecommender) -> int:
+    from ..data.tables import write_parquet
+
+    found = model.similar_items(args.similar, k=args.k, **_filters(args, model.catalog))
+    frame = found.to_frame()
+    if args.output:
+        write_parquet(frame.astype({"rank": "int32", "similarity": "float32"}), args.output)
+    lines = []
+    for item, items, titles, cosines in zip(
+        found.ids, found.similar_ids, found.titles, found.similarities, strict=True
+    ):
+        lines.append(f"{item}:")
+        ranked = enumerate(zip(items, titles, cosines, strict=True), start=1)
+        lines += [f"  {rank:>3}. {title}  [{near}]  {cosine:.3f}" for rank, (near, title, cosine) in ranked]
+    step = f"reclm recommend {args.model} --history {args.similar[0]}"
+    return finish(args, lines, {"similar": frame.to_dict("records")}, step)
 
 
 def _write_all(args: argparse.Namespace, model: RecLMRecommender) -> int:

@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     splits = load_splits(args.data)
     encoder = TextEncoder()
     spec = ModelSpec(args.backbone, args.preset, args.mode, args.seed, profile_fit=args.profile_fit)
+    spec.config()  # settings that mean nothing together are refused before any text is encoded
     started = time.perf_counter()
     tables, profiles, folds = {}, {}, {}
     if spec.needs_table:
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
             table = tables[split.name] = _profile_table(args, split)
             certify(table, split, splits.data.items).require()
             profiles[split.name] = encode_profiles(table, splits.data.user_ids, encoder)
-            if args.profile_fit == "cross_fit":
+            if args.profile_fit == "cross_fit" and args.mode == "llm":
                 folds[split.name] = [
                     encode_profiles(part, splits.data.user_ids, encoder) for part in _fold_tables(args, split, splits)
                 ]

@@ -16,13 +16,16 @@ def fold_of_rows(split: Split) -> np.ndarray:
     """[n] int8: 0 for the earlier half of the history rows, 1 for the later one.
 
     Raises:
-        TableError: the history has no times.
+        TableError: the history has no times, or half of it happened at its first instant.
     """
     if split.history_time is None:
         raise TableError("Folds by time need timestamps: use profile_fit='full' for data without times.")
     # Rows of one instant stay together, or a profile could see half of what happened at once.
     boundary = np.sort(split.history_time)[len(split.history_time) // 2]
-    return (split.history_time >= boundary).astype(np.int8)
+    fold = (split.history_time >= boundary).astype(np.int8)
+    if fold.all():
+        raise TableError(f"{split.name}: half of the interactions are of the first instant: use profile_fit='full'.")
+    return fold
 
 
 def time_folds(split: Split) -> list[Split]:

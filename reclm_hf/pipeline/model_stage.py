@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -22,7 +23,7 @@ from reclm_hf.recommender.configuration_reclm_recommender import RecLMRecommende
 from reclm_hf.recommender.modeling_reclm_recommender import BACKBONES, RecLMRecommender
 from reclm_hf.recommender.profile_modes import UNWRITTEN
 from reclm_hf.recommender.search import Settings, best_trial, draw_settings, search
-from reclm_hf.recommender.trainer import TrainerOptions, TrainingResult, choose_epochs, fit
+from reclm_hf.recommender.trainer import DivergedError, TrainerOptions, TrainingResult, choose_epochs, fit
 
 logger = logging.getLogger(__name__)
 _CHOICE = "choice.json"
@@ -186,10 +187,13 @@ def train_model(
     Raises:
         ValueError: `folder` holds a run on other data, profiles or settings.
     """
+    _candidates(spec, budget)  # a budget that cannot be drawn is refused before the folder is claimed
     _claim(folder, spec, inputs, options, budget)
     if (folder / "model" / "config.json").is_file() and (folder / "done.json").is_file():
         return RecLMRecommender.from_pretrained(folder / "model")
+    started = time.perf_counter()
     settings = search_settings(spec, inputs, options, folder, budget)
+    searched = time.perf_counter() - started
     choice = _choose(spec, inputs, options, folder, settings)
     test = inputs.splits.test
     model = _build(spec, inputs, test, settings)
@@ -211,7 +215,7 @@ def train_model(
             "fingerprint": inputs.splits.fingerprint,
             "best_epoch": choice["best_epoch"],
             "validation_value": choice["best_value"],
-            "seconds": choice["seconds"] + result.seconds,
+            "seconds": searched + choice["seconds"] + result.seconds,
         },
         folder / "done.json",
     )
@@ -226,13 +230,22 @@ def search_settings(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, fo
 
     def measure(settings: Settings) -> float:
         model = _build(spec, inputs, validation, settings)
-        result = _choose_epochs(model, inputs, _with_settings(options, settings), None)
+        try:
+            result = _choose_epochs(model, inputs, _with_settings(options, settings), None)
+        except DivergedError:
+            logger.info("%s: %s diverges", spec.label, settings)
+            return 0.0  # the lowest recall there is: a bad setting is no reason to stop
         logger.info("%s: %s gives %.4f on validation", spec.label, settings or "preset", result.best_value or 0.0)
         return result.best_value or 0.0
 
-    candidates = draw_settings(budget, BACKBONES[spec.backbone].contrastive, spec.seed)
+    candidates = _candidates(spec, budget)
     key = _identity(spec, inputs, options)
     return best_trial(search(candidates, measure, folder / "search.json", key)).settings
+
+
+def _candidates(spec: ModelSpec, budget: int) -> list[Settings]:
+    episodes = spec.config().loss == "softmax"
+    return draw_settings(budget, BACKBONES[spec.backbone].contrastive, episodes, spec.seed)
 
 
 def _with_settings(options: TrainerOptions, settings: Settings) -> TrainerOptions:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +68,25 @@ def _finished(
     carried = replace(inputs, encoder=_Identity(inputs.encoder) if inputs.encoder is not None else None)
     # Chosen once, not once a process.
     half_life = inputs.half_life_days
+    for library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[library] = "1"  # read by the new processes only; here the libraries are loaded already
     context = multiprocessing.get_context("spawn")  # a forked process inherits locked thread pools
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(carried, half_life))
+    # A pool cannot cancel what it has queued for its processes: each gets the next row when it is free.
+    open_specs = iter(specs)
+    waiting: dict[Future[float], ModelSpec] = {}
     try:
-        waiting: dict[Future[float], ModelSpec] = {
-            pool.submit(_train_here, spec, folder, budget): spec for spec in specs
-        }
+        for spec in islice(open_specs, jobs):
+            waiting[pool.submit(_train_here, spec, folder, budget)] = spec
         while waiting:
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
-                yield waiting.pop(future), future.result()
+                finished = waiting.pop(future), future.result()
+                for spec in islice(open_specs, 1):
+                    waiting[pool.submit(_train_here, spec, folder, budget)] = spec
+                yield finished
+    except BrokenProcessPool as error:
+        raise OSError("A training process was killed, perhaps for want of memory: give fewer --jobs.") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

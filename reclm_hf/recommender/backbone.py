@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import nn
@@ -11,6 +11,22 @@ from .configuration_reclm_recommender import RecLMRecommenderConfig
 from .graph import Adjacency
 
 Tables = tuple[torch.Tensor, torch.Tensor]
+
+
+class Support(NamedTuple):
+    """What a recommender of some configuration can do, and what it needs for it.
+
+    item_text: it reads item texts. known_users: it ranks for users of the training data. cold_items: it ranks items
+    without history. new_users_by_history, new_users_by_profile: it ranks for people who were not in the training data,
+    from the items they chose or from a profile text. graph: it propagates over the user-item graph.
+    """
+
+    item_text: bool
+    known_users: bool
+    cold_items: bool
+    new_users_by_history: bool
+    new_users_by_profile: bool
+    graph: bool
 
 
 class Backbone(nn.Module):
@@ -39,6 +55,13 @@ class Backbone(nn.Module):
     def width(cls, config: RecLMRecommenderConfig) -> int:
         """w, the width of the initial representations."""
         return config.embedding_dim
+
+    @classmethod
+    def support(cls, config: RecLMRecommenderConfig) -> Support:
+        """What a recommender with this backbone can do."""
+        # A placebo mode has weights for profile vectors, but for none that were written from a text.
+        profile = config.floors or (config.user_profiles and config.profile_mode == "llm")
+        return Support(True, True, True, True, profile, cls.needs_graph)
 
     def forward(self, user: torch.Tensor, item: torch.Tensor, adjacency: Adjacency | None) -> Tables:
         """user [U, w] and item [I, w] -> the representations that are scored, [U, w] and [I, w]."""

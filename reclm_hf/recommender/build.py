@@ -15,7 +15,7 @@ from .catalog import Catalog
 from .configuration_reclm_recommender import RecLMRecommenderConfig
 from .graph import Adjacency, normalized_adjacency
 from .modeling_reclm_recommender import BACKBONES, RecLMRecommender
-from .profile_modes import ProfileSide, profile_vectors
+from .profile_modes import UNWRITTEN, ProfileSide, profile_vectors
 from .state import HistoryState
 
 # Averaged, because which single penalty is best turns on a handful of new items.
@@ -104,6 +104,12 @@ def build_recommender(
     for name, wanted, vectors, raw_text, rows in sides:
         if not wanted:
             continue
+        if vectors is None and config.profile_mode not in UNWRITTEN:
+            argument = "profiles" if name == "user" else "item_profiles"
+            raise ValueError(
+                f"profile_mode={config.profile_mode!r} needs profiles of {name}s (`{argument}`); `reclm profiles "
+                "build` writes those of users."
+            )
         written, mean = _centred(vectors, split, name)
         chosen = profile_vectors(config.profile_mode, ProfileSide(written, raw_text, rows), config.seed)
         assert chosen is not None
@@ -138,7 +144,11 @@ def _centred(vectors: np.ndarray | None, split: Split, side: str) -> tuple[np.nd
     written = np.abs(vectors).sum(axis=1) > 0
     if not written.any():
         raise ValueError(f"All profile vectors are zero: the profile table holds no profile of a {side} of these data.")
-    mean = vectors[written].mean(axis=0)
+    # Items without history may be from after the cut.
+    known = written & split.warm if side == "item" else written
+    if not known.any():
+        raise ValueError(f"No {side} with history has a profile: they cannot be centred.")
+    mean = vectors[known].mean(axis=0)
     return normalize_rows((vectors - mean) * written[:, None]), mean
 
 

@@ -91,8 +91,9 @@ class RecLMRecommenderConfig(PreTrainedConfig):
             `profile_text_path`, `ssl_weight`, `ssl_temperature`, `drop_rate` and `noise`.
         profile_mode: what stands in the place of the profiles: `llm`, `none`, or a placebo.
         profile_sides: which sides have profiles: `user`, `item`, `both` or `none` (Table 2 of the paper).
-        profile_fit: which profile a positive is trained with: `full` (written from the whole history, the positive
-            included), `leave_one_out` (`raw_text` only) or `cross_fit` (written from the other half of the history).
+        profile_fit: which profile of its user a positive is trained with: `full` (written from the whole history, the
+            positive included), `leave_one_out` (`raw_text` only) or `cross_fit` (written from the other half of the
+            history).
         n_users, n_items: U and I, sizes of the id space.
         embedding_dim: d. text_dim: d_t, width of item text vectors. profile_dim: width of profile vectors.
         n_layers: propagation layers of graph backbones.
@@ -160,6 +161,15 @@ class RecLMRecommenderConfig(PreTrainedConfig):
             raise ValueError(
                 "profile_fit='leave_one_out' takes a positive out of a mean of history vectors: use it with "
                 "profile_mode='raw_text'; written profiles take 'cross_fit'."
+            )
+        if profile_fit == "cross_fit" and profile_mode not in ("llm", "raw_text", "constant"):
+            raise ValueError(
+                f"profile_fit='cross_fit' means nothing with profile_mode={profile_mode!r}; use 'full', or 'llm', "
+                "'raw_text' or 'constant' profiles."
+            )
+        if profile_fit != "full" and profile_sides not in ("user", "both"):
+            raise ValueError(
+                f"profile_fit={profile_fit!r} is about profiles of users; profile_sides={profile_sides!r}."
             )
         if preset == "reference" and augmentation != "edge_dropout":
             raise ValueError("preset='reference' knows augmentation='edge_dropout' only; 'standard' has the others.")

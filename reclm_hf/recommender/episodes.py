@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 _MASKED = -1e9
 # Popular enough to be confused with a target; more candidates cost time and change nothing that was measured.
 _WARM_CANDIDATES = 2000
-# Bounds the memory of a ranking's fixed scores: [users, candidates] float32.
+# Bound the memory of a ranking's fixed scores: [users, candidates] float32.
 _MOST_USERS = 4096
+_MOST_CELLS = 2**23
 # The same for a backbone that scores pairs by itself: [users, candidates, d], kept for the gradient.
 _MOST_PAIRS = 2**18
 # Pairs a step that a contrastive loss is taken over: 2048 x 2048 similarities.
@@ -137,7 +138,7 @@ def _ranking(
     """The ranking of the items in `chosen` [I] bool."""
     users = np.unique(part.target_user[chosen[part.target_item]])
     candidates = np.flatnonzero(chosen)
-    most = _MOST_USERS
+    most = min(_MOST_USERS, max(1, _MOST_CELLS // len(candidates)))
     if model.backbone.scores_pairs:
         most = min(most, max(1, _MOST_PAIRS // len(candidates)))
     if len(users) > most:

@@ -92,7 +92,7 @@ def make_profile_fit(
             written from the earlier and from the later half of the history (`time_folds`).
 
     Raises:
-        ValueError: `cross_fit` without these vectors, or with a mode that has none.
+        ValueError: `cross_fit` without these vectors.
         TableError: `cross_fit` on data without times.
     """
     config = model.config
@@ -104,10 +104,6 @@ def make_profile_fit(
         vectors = [history_mean(part, model.item_text.numpy()) for part in time_folds(split)]
     elif config.profile_mode == "constant":
         return ProfileFit(len(split.history_user))  # the mean profile tells nothing of anybody
-    elif config.profile_mode not in ("llm", "masked_titles"):
-        raise ValueError(
-            f"profile_fit='cross_fit' means nothing with profile_mode={config.profile_mode!r}; use 'full'."
-        )
     elif fold_profiles is None:
         raise ValueError(
             "profile_fit='cross_fit' needs profiles written from each half of the history: run `reclm profiles build "

@@ -20,12 +20,18 @@ class ProfileSide:
     Attributes:
         written: [n, profile_dim] centred embedded profiles, zero rows for those without one; None where none exist.
         raw_text: [n, d_t] means of text vectors: of a user's history, or an item's own text.
-        history: [n, m] SciPy CSR of ones, interactions of each row.
+        history: [n, m] SciPy CSR of ones, interactions of each row; statistics are over rows that have some, since
+            items without history may be from after the cut.
     """
 
     written: np.ndarray | None
     raw_text: np.ndarray
     history: Any
+
+    @property
+    def known(self) -> np.ndarray:
+        """[n] bool, rows with interactions."""
+        return np.diff(self.history.indptr) > 0
 
 
 def profile_vectors(mode: str, side: ProfileSide, seed: int = 0) -> np.ndarray | None:
@@ -51,16 +57,17 @@ def profile_vectors(mode: str, side: ProfileSide, seed: int = 0) -> np.ndarray |
         raise ValueError(f"profile_mode={mode!r} is not known.")
     llm = side.written
     if llm is None:
-        raise ValueError(f"profile_mode={mode!r} needs a profile table: run `reclm profiles build` first.")
+        raise ValueError(f"profile_mode={mode!r} needs written profiles: run `reclm profiles build` first.")
     if mode in ("llm", "masked_titles"):
         return llm
     rows = np.flatnonzero(np.abs(llm).sum(axis=1) > 0)
+    basis = llm[rows[side.known[rows]]]
     if mode == "constant":
-        return np.broadcast_to(llm[rows].mean(axis=0), llm.shape).astype(np.float32)
+        return np.broadcast_to(basis.mean(axis=0), llm.shape).astype(np.float32)
     rng = np.random.default_rng(seed)
     placed = np.zeros_like(llm)
     if mode == "random":
-        placed[rows] = _drawn_alike(llm[rows], rng)
+        placed[rows] = _drawn_alike(basis, len(rows), rng)
     elif mode == "shuffled":
         placed[rows] = llm[_shuffled(rows, np.diff(side.history.indptr)[rows], rng)]
     else:
@@ -68,11 +75,13 @@ def profile_vectors(mode: str, side: ProfileSide, seed: int = 0) -> np.ndarray |
     return placed
 
 
-def _drawn_alike(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    mean, centred = vectors.mean(axis=0), vectors - vectors.mean(axis=0)
-    # z X / sqrt(n) has the covariance of X, and no matrix of width x width is decomposed.
-    drawn = rng.standard_normal((len(vectors), len(vectors))) @ centred / np.sqrt(max(1, len(vectors)))
-    return (mean + drawn).astype(np.float32)
+def _drawn_alike(vectors: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """[count, d] draws from a normal distribution with the mean and covariance of vectors [n, d]."""
+    covariance = np.cov(vectors, rowvar=False, bias=True).reshape(vectors.shape[1], -1)
+    values, directions = np.linalg.eigh(covariance)
+    scaled = directions * np.sqrt(np.maximum(values, 0.0))
+    drawn = rng.standard_normal((count, vectors.shape[1])) @ scaled.T
+    return (vectors.mean(axis=0) + drawn).astype(np.float32)
 
 
 def _shuffled(rows: np.ndarray, length: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -88,11 +97,12 @@ def _shuffled(rows: np.ndarray, length: np.ndarray, rng: np.random.Generator) ->
 def _nearest(rows: np.ndarray, history: Any) -> np.ndarray:
     """The other row with the highest cosine of interactions; without any in common, the next row."""
     chosen = history[rows]
-    length = np.sqrt(np.maximum(np.diff(chosen.indptr), 1))
+    length = np.sqrt(np.maximum(np.diff(chosen.indptr), 1)).astype(np.float32)
     source = np.empty(len(rows), dtype=np.int64)
     for start in range(0, len(rows), _BLOCK_ROWS):
         stop = min(start + _BLOCK_ROWS, len(rows))
-        similarity = (chosen[start:stop] @ chosen.T).toarray() / length
+        similarity = (chosen[start:stop] @ chosen.T).toarray()
+        similarity /= length
         similarity[np.arange(stop - start), np.arange(start, stop)] = -1.0
         best = similarity.argmax(axis=1)
         following = (np.arange(start, stop) + 1) % len(rows)

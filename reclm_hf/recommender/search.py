@@ -37,18 +37,20 @@ class SearchTrial:
     value: float
 
 
-def draw_settings(budget: int, contrastive: bool, seed: int = 0) -> list[Settings]:
+def draw_settings(budget: int, contrastive: bool, episodes: bool = False, seed: int = 0) -> list[Settings]:
     """`budget` settings: {} for the preset's own, then distinct draws from `RANGES`.
 
     The draws depend on the arguments only, so base, augmented and placebo of one backbone try the same.
 
     Args:
         contrastive: whether the backbone has an InfoNCE term to be weighted.
+        episodes: whether it is trained in episodes, which have no L2 term.
 
     Raises:
         ValueError: a budget below 1, or above what the ranges hold.
     """
-    ranges = {name: values for name, values in RANGES.items() if contrastive or name not in _CONTRASTIVE}
+    without = (() if contrastive else _CONTRASTIVE) + (("l2",) if episodes else ())
+    ranges = {name: values for name, values in RANGES.items() if name not in without}
     most = 1 + math.prod(len(values) for values in ranges.values())
     if not 1 <= budget <= most:
         raise ValueError(f"budget={budget} must lie between 1 and {most}, the number of different settings.")

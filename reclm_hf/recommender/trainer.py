@@ -57,6 +57,10 @@ class TrainingResult:
     seconds: float = 0.0
 
 
+class DivergedError(ValueError):
+    """The loss is no number any more."""
+
+
 class Epochs(Protocol):
     """One pass over the training data."""
 
@@ -95,6 +99,8 @@ class TripleEpochs:
         """(group, [3, B] users, positives, negatives), in random order."""
         batches = []
         for group, rows in enumerate(self.groups):
+            if not len(rows):
+                continue
             order = rows[rng.permutation(len(rows))]
             user, positive = self.user[order], self.item[order]
             triples = np.stack([user, positive, self.sampler.sample(user, rng)])
@@ -110,6 +116,10 @@ def make_epochs(
     """The training pass that the preset asks for."""
     profile_fit = make_profile_fit(model, split, fold_profiles)
     if model.config.loss == "softmax":
+        if model.config.profile_fit == "cross_fit" and options.n_blocks % 2:
+            raise ValueError(
+                f"n_blocks={options.n_blocks}: with cross_fit give an even number, so that no block has both halves."
+            )
         return EpisodeEpochs(model, split, options.n_blocks, profile_fit=profile_fit)
     return TripleEpochs(split, options.batch_size, profile_fit)
 
@@ -190,7 +200,7 @@ def _train(
         assert passes is not None
         entry: dict[str, Any] = {"epoch": epoch, "loss": passes.run(model, optimizer, rng)}
         if not np.isfinite(entry["loss"]):
-            raise ValueError(f"The loss became {entry['loss']} in epoch {epoch}: lower learning_rate.")
+            raise DivergedError(f"The loss became {entry['loss']} in epoch {epoch}: lower learning_rate.")
         model.eval()
         if evaluate and (epoch % options.evaluate_every == 0 or epoch == epochs):
             entry["value"] = evaluate(model)

@@ -86,11 +86,13 @@ def test_an_empty_list_is_said(model: str, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], "one of the three"),
-        (["user-00", "--all", "--output", "x.parquet"], "one of the three"),
-        (["user-00", "--profile", "User identity: a"], "one of the three"),
+        ([], "one of the four"),
+        (["user-00", "--all", "--output", "x.parquet"], "one of the four"),
+        (["user-00", "--profile", "User identity: a"], "one of the four"),
         (["--all"], "add --output FILE.parquet"),
-        (["--profile", "User identity: a", "--deny", "001"], "not with --profile"),
+        (["--history", "000", "--explain"], "--explain goes with user ids"),
+        (["--similar", "900"], "unknown item '900'"),
+        (["--history", "900"], "--history '900': neither an item of the catalogue nor a file"),
         (["user-00", "--category", "Alpha"], "unknown category 'Alpha': did you mean 'alpha'?"),
         (["user-00", "--deny", "900"], "--deny '900': neither an item of the catalogue nor a file of item ids"),
         (
@@ -113,3 +115,27 @@ def test_what_cannot_be_done_is_one_line(
     assert last.startswith("reclm: error: ")
     assert expected in last
     assert not (here / "x.parquet").exists()
+
+
+def test_somebody_new_is_a_history(model: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "mine.txt").write_text("000\n002\n")
+    found = items_of(run(capsys, model, "--history", "mine.txt", "--history", "004", "--k", "3", "--category", "alpha"))
+    loaded = RecLMRecommender.from_pretrained(model)
+    expected = loaded.recommend_for_history(["000", "002", "004"], k=3, categories=["alpha"])
+    assert found == expected.item_ids[0]
+
+
+def test_similar_items_and_explanations(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    loaded = RecLMRecommender.from_pretrained(model)
+    found = run(capsys, model, "--similar", "000", "--k", "3", "--deny", "002")
+    expected = loaded.similar_items(["000"], k=3, deny=["002"]).to_frame()
+    assert pd.DataFrame(found["similar"])["similar_id"].tolist() == expected["similar_id"].tolist()
+    assert main(["recommend", model, "user-07", "--k", "2", "--explain"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    best = loaded.recommend(["user-07"], k=2).item_ids[0]
+    for item in best:
+        assert str(loaded.explain("user-07", item)).splitlines()[0] in "\n".join(lines)
+    explained = run(capsys, model, "user-07", "--k", "2", "--explain")["explanations"]
+    assert isinstance(explained, list)
+    assert [entry["item_id"] for entry in explained] == best
+    assert set(explained[0]["parts"]) == {"id", "text", "profile", "bias"}

@@ -66,7 +66,7 @@ def test_items_added_later_have_no_edges() -> None:
 
 def test_another_graph_replaces_the_built_one() -> None:
     found = graph(history())
-    found.adjacency(N_NODES).matrix
+    assert found.adjacency(N_NODES).matrix.shape == (N_NODES, N_NODES)
     other = csr_array(np.eye(N_USERS, N_ITEMS, dtype=np.float32))
     found.set(*normalized_adjacency(other))
     np.testing.assert_allclose(found.adjacency(N_NODES).matrix.to_dense(), dense(other), atol=1e-6)

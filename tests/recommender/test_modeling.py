@@ -11,11 +11,12 @@ import torch
 from transformers import AutoConfig, AutoModel, Trainer, TrainingArguments
 
 import reclm_hf.auto  # noqa: F401 (registers the Auto classes)
+from reclm_hf.recommender.build import build_recommender
 from reclm_hf.recommender.configuration_reclm_recommender import RecLMRecommenderConfig
 from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
 from reclm_hf.recommender.sampling import NegativeSampler
 from tests.checkerboard import N_ITEMS, N_USERS, answers
-from tests.recommender.models import KINDS, data, trained, untrained
+from tests.recommender.models import KINDS, data, profiles, trained, untrained
 
 USERS, ITEMS = np.arange(N_USERS), np.arange(N_ITEMS)
 every_kind = pytest.mark.parametrize(("backbone", "preset", "mode"), KINDS)
@@ -166,3 +167,36 @@ def test_the_base_has_as_many_parameters_as_its_twin() -> None:
 def test_an_unknown_choice_names_the_known_ones(field: str) -> None:
     with pytest.raises(ValueError, match=f"{field}='other'.*choose one of"):
         RecLMRecommenderConfig(**{field: "other"})
+
+
+@pytest.mark.parametrize("preset", ["reference", "standard", "floor_residual"])
+@pytest.mark.parametrize("sides", ["item", "both"])
+def test_item_profiles_enter_the_score_and_cold_ones_no_mean(preset: str, sides: str, tmp_path: Path) -> None:
+    splits, vectors = data()
+    rng = np.random.default_rng(2)
+    items = (vectors + 0.1 * rng.standard_normal(vectors.shape)).astype(np.float32)
+
+    def built(item_profiles: np.ndarray) -> RecLMRecommender:
+        config = RecLMRecommenderConfig(
+            backbone="bias_mf", preset=preset, profile_mode="llm", profile_sides=sides, embedding_dim=8
+        )
+        users = None if sides == "item" else profiles()
+        return build_recommender(config, splits.data, splits.test, vectors, users, item_profiles)
+
+    model = built(items)
+    if model.floors is not None:
+        model.floors.gate.data.fill_(1.0)
+    before = model.score(USERS, ITEMS)
+    model.item_profile.zero_()
+    assert not np.allclose(model.score(USERS, ITEMS), before, atol=1e-4)
+    moved = items.copy()
+    moved[~splits.test.warm] += 5.0
+    again, plain = built(moved), built(items)
+    assert torch.equal(again.item_profile_mean, plain.item_profile_mean)
+    assert torch.equal(again.item_profile[splits.test.warm], plain.item_profile[splits.test.warm])
+    again.save_pretrained(tmp_path)
+    loaded = RecLMRecommender.from_pretrained(tmp_path)
+    np.testing.assert_allclose(loaded.score(USERS, ITEMS), again.score(USERS, ITEMS), atol=1e-6)
+    config = RecLMRecommenderConfig(profile_mode="llm", profile_sides="item")
+    with pytest.raises(ValueError, match="item_profiles"):
+        build_recommender(config, splits.data, splits.test, vectors)

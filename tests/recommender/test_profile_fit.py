@@ -108,7 +108,15 @@ def test_a_model_is_trained_with_it_and_served_with_its_own_profiles(preset: str
 def test_what_means_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="raw_text"):
         RecLMRecommenderConfig(profile_mode="llm", profile_fit="leave_one_out")
+    with pytest.raises(ValueError, match="use 'full'"):
+        RecLMRecommenderConfig(profile_mode="shuffled", profile_fit="cross_fit")
+    with pytest.raises(ValueError, match="profiles of users"):
+        RecLMRecommenderConfig(profile_mode="llm", profile_fit="cross_fit", profile_sides="item")
     with pytest.raises(ValueError, match="--cross-fit"):
         make_profile_fit(model("llm", "cross_fit"), split())
-    with pytest.raises(ValueError, match="use 'full'"):
-        make_profile_fit(model("shuffled", "cross_fit"), split(), FOLDS)
+    with pytest.raises(ValueError, match="even number"):
+        fit(model("llm", "cross_fit", "floor_residual"), split(), 1, replace(OPTIONS, n_blocks=5), fold_profiles=FOLDS)
+    times = split().history_time
+    assert times is not None
+    with pytest.raises(TableError, match="first instant"):
+        fold_of_rows(replace(split(), history_time=np.minimum(times, times.min())))

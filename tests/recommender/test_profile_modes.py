@@ -70,6 +70,17 @@ def test_rows_without_a_profile_stay_without(mode: str) -> None:
     assert np.array_equal(found, vectors(mode)), "the seed decides"
 
 
+@pytest.mark.parametrize("mode", ["constant", "random"])
+def test_rows_without_interactions_are_in_no_statistics(mode: str) -> None:
+    """Items first seen after the cut have profiles; nothing of them may reach what is fitted."""
+    history = HISTORY.toarray()
+    history[60:] = 0
+    known = profile_vectors(mode, ProfileSide(LLM, LLM, csr_array(history)), seed=3)
+    moved = LLM.copy()
+    moved[60:] += 5.0
+    assert np.array_equal(known, profile_vectors(mode, ProfileSide(moved, LLM, csr_array(history)), seed=3))
+
+
 def test_missing_profiles_say_what_to_run() -> None:
     with pytest.raises(ValueError, match="reclm profiles build"):
         profile_vectors("llm", ProfileSide(None, LLM, HISTORY))

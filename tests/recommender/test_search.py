@@ -27,7 +27,10 @@ def test_draws_are_distinct_within_the_ranges_and_the_same_for_everybody() -> No
         assert set(settings) == set(RANGES)
         assert all(value in RANGES[name] for name, value in settings.items())
     assert drawn == draw_settings(12, contrastive=True, seed=4)
-    assert draw_settings(5, True, 4) == drawn[:5], "a larger budget adds trials and keeps the earlier ones"
+    assert draw_settings(5, contrastive=True, seed=4) == drawn[:5], (
+        "a larger budget adds trials and keeps the earlier ones"
+    )
+    assert set(draw_settings(2, contrastive=False, episodes=True)[1]) == {"learning_rate"}
     assert all(set(settings) == {"learning_rate", "l2"} for settings in draw_settings(9, contrastive=False)[1:])
 
 
