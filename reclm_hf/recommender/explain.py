@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from .new_users import in_evaluation, remembered
+from .new_users import in_evaluation
 from .representations import Representations
 from .similar import item_vectors
 
@@ -110,7 +110,7 @@ def _taken_away(model: RecLMRecommender) -> tuple[Representations, Representatio
             without = model.encode(profile_free) if has_profiles else model.served()
             return model.served(), without, model.encode(text_free)
 
-    return remembered(model, "taken_away", make)
+    return model.remembered("taken_away", make)
 
 
 def _score(model: RecLMRecommender, encoded: Representations, user: int, item: int) -> float:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from .new_users import Histories, best_items, encode_new_users, new_user_tables, remembered
+from .new_users import Histories, best_items, encode_new_users, new_user_tables
 from .ranking import Recommendations
 from .representations import Representations
 
@@ -201,7 +201,7 @@ class FoldInMixin:
             rows = tables.user if target == "rows" else model.user_embedding.weight.detach()
             return fit_history_map(known.matrix(len(tables.item), rows.device), tables.item, rows)
 
-        return remembered(model, f"history_map.{target}", fit)
+        return model.remembered(f"history_map.{target}", fit)
 
     def _profiles_of(
         self, count: int, text: torch.Tensor, vectors: np.ndarray | None

@@ -6,6 +6,7 @@ B batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ from .fusion import ProfileFusion, SharedFusion, mlp
 from .graph import Graph
 from .losses import bpr, info_nce
 from .persistence import PersistenceMixin
-from .representations import PairTables, Representations, ScoreParts
+from .representations import Memory, PairTables, Representations, ScoreParts, T
 from .serving import ServingMixin
 from .state import HistoryState
 from .weights import initialise
@@ -98,6 +99,7 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
         self.profile_gain = nn.Parameter(torch.zeros(2)) if self._profile_path(config) else None
         self.graph = Graph(config.nnz) if backbone.needs_graph else None
         self._register_state(config)
+        self._memory = Memory()
         self.catalog: Any = None  # set by build_recommender and from_pretrained
         self.post_init()
 
@@ -223,15 +225,19 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
     @torch.no_grad()
     def served(self) -> Representations:
         """`encode()` in evaluation mode, computed again only after a weight or a buffer changed."""
+        return self.remembered("served", self.encode)
+
+    def remembered(self, name: str, make: Callable[[], T]) -> T:
+        """`make()` in evaluation mode and without gradients; called again only after a weight or a buffer changed."""
         # Scoring in blocks asks again and again; the version counters of all tensors say whether anything changed.
         tensors = (*self.parameters(), *self.buffers())
         version = (*((id(tensor), tensor._version) for tensor in tensors), self.config.cold_offset)
-        if getattr(self, "_cache", None) is None or self._cache[0] != version:
-            training = self.training
-            self.eval()
-            self._cache: Any = (version, self.encode())
+        training = self.training
+        self.eval()
+        try:
+            return self._memory.get(version, name, make)
+        finally:
             self.train(training)
-        return self._cache[1]
 
     # -- training ---------------------------------------------------------------------------------------------------
 

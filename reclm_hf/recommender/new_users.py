@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -60,21 +60,9 @@ def in_evaluation(model: RecLMRecommender) -> Iterator[None]:
         model.train(training)
 
 
-def remembered(model: RecLMRecommender, name: str, make: Callable[[], T]) -> T:
-    """`make()`, called again only after a weight or a buffer of the model changed."""
-    served = model.served()
-    kept: Any = getattr(model, "_remembered", None)
-    if kept is None or kept[0] is not served:
-        kept = (served, {})
-        model._remembered = kept
-    if name not in kept[1]:
-        kept[1][name] = make()
-    return kept[1][name]
-
-
 def new_user_tables(model: RecLMRecommender) -> NewUserTables:
     """The tables of the served state, computed again only after a weight or a buffer changed."""
-    return remembered(model, "new_user_tables", lambda: _tables(model))
+    return model.remembered("new_user_tables", lambda: _tables(model))
 
 
 def _tables(model: RecLMRecommender) -> NewUserTables:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from .backbone import Backbone, Tables
+
+T = TypeVar("T")
 
 
 class PairTables(NamedTuple):
@@ -49,6 +52,26 @@ class Representations(NamedTuple):
         """The same items for other users: rows [B, D], and [B, w] for a backbone that scores pairs."""
         pair = None if self.pair is None else self.pair._replace(user=pair_rows)
         return self._replace(user=rows, pair=pair)
+
+
+class Memory:
+    """What was computed from the weights and buffers of one version; a copy of a model starts without."""
+
+    def __init__(self) -> None:
+        self.version: Any = None
+        self.values: dict[str, Any] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Memory:
+        return Memory()
+
+    def get(self, version: Any, name: str, make: Callable[[], T]) -> T:
+        """`make()`, called once a version."""
+        if self.version != version:
+            self.version, self.values = version, {}
+        if name not in self.values:
+            with torch.no_grad():
+                self.values[name] = make()
+        return self.values[name]
 
 
 class ScoreParts(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from .new_users import Histories, lists_of, remembered
+from .new_users import Histories, lists_of
 from .ranking import block_users, rank_blocks, tie_order
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def item_vectors(model: RecLMRecommender, by: str) -> torch.Tensor:
         pair = [] if served.pair is None else [served.pair.item * served.pair.gate.unsqueeze(1)]
         return functional.normalize(torch.cat([served.item, *pair], dim=1), dim=1)
 
-    return remembered(model, "item_vectors", make)
+    return model.remembered("item_vectors", make)
 
 
 def user_vectors(model: RecLMRecommender, by: str) -> torch.Tensor:
@@ -132,7 +132,7 @@ def user_vectors(model: RecLMRecommender, by: str) -> torch.Tensor:
         pair = [] if served.pair is None else [served.pair.user]
         return functional.normalize(torch.cat([served.user, *pair], dim=1), dim=1)
 
-    return remembered(model, f"user_vectors.{_checked(by)}", make)
+    return model.remembered(f"user_vectors.{_checked(by)}", make)
 
 
 def _checked(by: str) -> str:
