@@ -57,4 +57,4 @@ def test_what_is_missing_is_said_in_one_line(folder: Path, capsys: pytest.Captur
     assert main(["train", "nowhere"]) == 2
     assert "nowhere" in capsys.readouterr().err
     assert main(["recommend", "runs/mine/model"]) == 2
-    assert "one of the three" in capsys.readouterr().err
+    assert "one of the four" in capsys.readouterr().err
