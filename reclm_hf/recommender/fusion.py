@@ -16,7 +16,7 @@ class ProfileFusion(nn.Module):
     """Psi(x | T_pro(p)) of eq. 2: concatenate an embedding and a projected profile vector, map 2d -> d.
 
     Works in any model: give it the embeddings [n, d] and the profile vectors [n, profile_dim] of the same rows.
-    Psi starts as the identity on x plus a small profile part, so that fusing does not first destroy what x knows.
+    Psi starts as the identity on x plus a projected profile; a profile of zeros leaves x as it is.
     """
 
     def __init__(self, embedding_dim: int, profile_dim: int) -> None:
