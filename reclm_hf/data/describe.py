@@ -17,6 +17,7 @@ CLEAR_Z = 4.0
 """Standard deviations of the permuted texts that a clear signal lies above them."""
 CLEAR_EFFECT = 0.01
 """Smallest difference of mean cosines that counts: with many pairs even a meaningless one becomes significant."""
+NORMAL_95 = 1.96
 _TOO_FEW_PAIRS = 20
 
 
@@ -37,6 +38,8 @@ class TextSignal:
     Attributes:
         observed: mean cosine over the pairs. permuted: the same, averaged over permutations of the items' vectors.
         effect: observed - permuted. z: effect / standard deviation over the permutations.
+        low, high: 95 % interval of the effect over users, with these items and texts; NaN for a single user. z speaks
+            of other texts (dealt at random among the items), the interval of other users.
         pairs, permutations: how many.
         clear: z >= CLEAR_Z and effect >= CLEAR_EFFECT.
         verdict: one line for people.
@@ -46,6 +49,8 @@ class TextSignal:
     permuted: float
     effect: float
     z: float
+    low: float
+    high: float
     pairs: int
     permutations: int
     clear: bool
@@ -164,42 +169,58 @@ def text_signal(
     centred = center(np.asarray(vectors, dtype=np.float32), split.warm)[0][warm]  # [W, d]
     row = np.zeros(split.n_items, dtype=np.int64)
     row[warm] = np.arange(len(warm))
-    left, right = (row[items] for items in _pairs(split, n_pairs, rng))
+    user, *pair = _pairs(split, n_pairs, rng)
+    left, right = (row[items] for items in pair)
     if len(left) < _TOO_FEW_PAIRS:
         raise TableError(f"The history holds {len(left)} pairs of items that share a user, too few to say anything.")
-    observed = _mean_cosine(centred, left, right)
+    cosine = _cosines(centred, left, right)
+    observed = float(cosine.mean())
     null = np.empty(permutations)
     for number in range(permutations):
         dealt = rng.permutation(len(warm))
-        null[number] = _mean_cosine(centred, dealt[left], dealt[right])
+        null[number] = _cosines(centred, dealt[left], dealt[right]).mean()
     effect = observed - float(null.mean())
     spread = float(null.std(ddof=1))
     # Texts that are all alike have no spread; then there is no effect either.
     z = effect / spread if spread > 0 else 0.0
+    # What is subtracted is a mean over finitely many permutations, with an error of its own.
+    half = NORMAL_95 * float(np.hypot(_error_over_users(cosine, user), spread / permutations**0.5))
     clear = z >= CLEAR_Z and effect >= CLEAR_EFFECT
     numbers = f"mean cosine of two items of one user {observed:.3f}, with permuted texts {null.mean():.3f}"
     verdict = f"{'clear signal' if clear else 'no measurable text signal'}: {numbers} (effect {effect:+.3f}, z {z:.1f})"
-    return TextSignal(observed, float(null.mean()), effect, z, len(left), permutations, clear, verdict)
+    ends = (effect - half, effect + half)
+    return TextSignal(observed, float(null.mean()), effect, z, *ends, len(left), permutations, clear, verdict)
 
 
-def _pairs(split: Split, n_pairs: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Two int arrays of item rows: a random history row, and another row of the same user."""
+def _pairs(split: Split, n_pairs: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Three int arrays: a user, and the items of two random rows of that history."""
     matrix = split.history_matrix()
     lengths = np.diff(matrix.indptr)
     users = np.flatnonzero(lengths >= 2)
     if not len(users):
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        return (np.empty(0, dtype=np.int64),) * 3
     # Uniform over users: a handful with very long histories would otherwise be the whole sample.
     chosen = rng.choice(users, size=n_pairs)
     first = rng.integers(lengths[chosen])
     step = rng.integers(1, lengths[chosen])
     second = (first + step) % lengths[chosen]
     start = matrix.indptr[chosen]
-    return matrix.indices[start + first], matrix.indices[start + second]
+    return chosen, matrix.indices[start + first], matrix.indices[start + second]
 
 
-def _mean_cosine(vectors: np.ndarray, left: np.ndarray, right: np.ndarray) -> float:
-    return float(np.einsum("nd,nd->n", vectors[left], vectors[right]).mean(dtype=np.float64))
+def _cosines(vectors: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.einsum("nd,nd->n", vectors[left], vectors[right]).astype(np.float64)
+
+
+def _error_over_users(values: np.ndarray, user: np.ndarray) -> float:
+    """Standard error of the mean of `values` [n] where users [n] are drawn, not single values; NaN for one user.
+
+    The linearised ratio estimator of cluster sampling (Cochran, Sampling Techniques, 1977, chapter 6).
+    """
+    _, cluster = np.unique(user, return_inverse=True)
+    residual = np.bincount(cluster, weights=values - values.mean())
+    n = len(residual)
+    return float(np.sqrt(np.square(residual).sum() * n / (n - 1)) / len(values)) if n > 1 else float("nan")
 
 
 def _part(user: np.ndarray, item: np.ndarray) -> Part:

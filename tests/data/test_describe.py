@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from reclm_hf.data.bundled import bundled_splits
-from reclm_hf.data.describe import CLEAR_EFFECT, CLEAR_Z, describe, text_signal
+from reclm_hf.data.describe import CLEAR_EFFECT, CLEAR_Z, _error_over_users, describe, text_signal
 from reclm_hf.data.features import normalize_rows
 from reclm_hf.data.interactions import Interactions
 from reclm_hf.data.splits import Splits, temporal_split
@@ -114,6 +114,28 @@ def test_the_seed_decides(splits: Splits, vectors: np.ndarray) -> None:
         text_signal(splits.test, vectors, n_pairs=2_000, permutations=5, seed=seed) for seed in (1, 1, 2)
     )
     assert first == second != other
+
+
+def test_the_interval_surrounds_the_effect(splits: Splits, vectors: np.ndarray) -> None:
+    many, few = (text_signal(splits.test, vectors, n_pairs=n, permutations=20) for n in (20_000, 2_000))
+    for signal in (many, few):
+        assert (signal.low + signal.high) / 2 == pytest.approx(signal.effect)
+        assert 0 < signal.low < signal.high
+    assert few.high - few.low > 2 * (many.high - many.low)
+
+
+def test_the_error_over_users_is_that_of_drawing_users() -> None:
+    rng = np.random.default_rng(0)
+    user = rng.integers(0, 80, 1_000)
+    values = rng.normal(size=80)[user] + 0.5 * rng.normal(size=1_000)  # what users differ by, and single pairs
+    total, count = np.bincount(user, weights=values), np.bincount(user)
+    draws = rng.multinomial(80, np.full(80, 1 / 80), size=4_000)
+    drawn = float(((draws @ total) / (draws @ count)).std())
+    assert _error_over_users(values, user) == pytest.approx(drawn, rel=0.06)
+    assert drawn > 2 * values.std() / 1_000**0.5, "pairs of one user are not independent"
+    single = np.arange(1_000)
+    assert _error_over_users(values, single) == pytest.approx(values.std(ddof=1) / 1_000**0.5)
+    assert np.isnan(_error_over_users(values, np.zeros(1_000)))
 
 
 def test_bad_vectors(splits: Splits, vectors: np.ndarray) -> None:
