@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from .new_users import in_evaluation
 from .representations import Representations
 from .similar import item_vectors
 
@@ -98,17 +97,16 @@ def _taken_away(model: RecLMRecommender) -> tuple[Representations, Representatio
     """Everything, then without profiles, then without profiles and texts."""
 
     def make() -> tuple[Representations, Representations, Representations]:
-        with in_evaluation(model):
-            state = model.state()
-            profile_free = state._replace(
-                user_profile=torch.zeros_like(state.user_profile), item_profile=torch.zeros_like(state.item_profile)
-            )
-            text_free = profile_free._replace(
-                item_text=torch.zeros_like(state.item_text), user_text=torch.zeros_like(state.user_text)
-            )
-            has_profiles = model.config.user_profiles or model.config.item_profiles
-            without = model.encode(profile_free) if has_profiles else model.served()
-            return model.served(), without, model.encode(text_free)
+        state = model.state()
+        profile_free = state._replace(
+            user_profile=torch.zeros_like(state.user_profile), item_profile=torch.zeros_like(state.item_profile)
+        )
+        text_free = profile_free._replace(
+            item_text=torch.zeros_like(state.item_text), user_text=torch.zeros_like(state.user_text)
+        )
+        has_profiles = model.config.user_profiles or model.config.item_profiles
+        without = model.encode(profile_free) if has_profiles else model.served()
+        return model.served(), without, model.encode(text_free)
 
     return model.remembered("taken_away", make)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +14,6 @@ from .representations import Representations
 
 if TYPE_CHECKING:
     from .modeling_reclm_recommender import RecLMRecommender
-
-T = TypeVar("T")
 
 
 class Histories(NamedTuple):
@@ -48,30 +45,17 @@ class NewUserTables(NamedTuple):
     degree: torch.Tensor | None
 
 
-@contextmanager
-def in_evaluation(model: RecLMRecommender) -> Iterator[None]:
-    """The model in evaluation mode and without gradients; afterwards in the mode that it was in."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(training)
-
-
 def new_user_tables(model: RecLMRecommender) -> NewUserTables:
     """The tables of the served state, computed again only after a weight or a buffer changed."""
     return model.remembered("new_user_tables", lambda: _tables(model))
 
 
 def _tables(model: RecLMRecommender) -> NewUserTables:
-    with in_evaluation(model):
-        state = model.state()
-        parts = model.encode_parts(state)
-        pair = parts.backbone.pair
-        item = parts.backbone.item if pair is None else pair.item
-        layers = model.backbone.item_layers(*parts.initial, state.adjacency)
+    state = model.state()
+    parts = model.encode_parts(state)
+    pair = parts.backbone.pair
+    item = parts.backbone.item if pair is None else pair.item
+    layers = model.backbone.item_layers(*parts.initial, state.adjacency)
     user = parts.initial[0]
     degree = None if state.adjacency is None else state.adjacency.degree[len(user) :].to(user.dtype)
     return NewUserTables(user, item, layers, degree)

@@ -110,3 +110,11 @@ def test_a_cut_that_is_no_number_is_said(capsys: pytest.CaptureFixture[str]) -> 
     written(rows(), test_cut="2020-02-20")
     assert main(["train", "data"]) == 2
     assert "'test_cut' is '2020-02-20'; give whole microseconds" in capsys.readouterr().err
+
+
+def test_the_choices_of_the_command_are_those_of_the_configuration() -> None:
+    from reclm_hf.commands import train
+    from reclm_hf.recommender.configuration_reclm_recommender import BACKBONE_NAMES, PROFILE_MODES
+
+    assert train.BACKBONES == BACKBONE_NAMES
+    assert train.MODES == PROFILE_MODES

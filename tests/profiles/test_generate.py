@@ -244,3 +244,21 @@ def test_empty_and_missing_titles_do_not_stop_a_run(splits, items, neighbors, tm
     items.loc[1, "title"] = ""
     items.at[2, "categories"] = [None, "", "  "]
     assert len(write(splits.test, items, neighbors, tmp_path)) == splits.test.n_users
+
+
+def test_masked_titles_are_in_no_prompt_and_the_table_says_so(splits, items, neighbors, tmp_path):
+    asked = []
+
+    class Asked(WordEngine):
+        def generate(self, requests):
+            asked.extend(message["content"] for request in requests for message in request.messages)
+            return super().generate(requests)
+
+    masked = write(splits.test, items, neighbors, tmp_path, Asked(), mask_titles=True)
+    assert len(asked) == splits.test.n_users
+    assert not [text for text in asked if "Title" in text]
+    assert all("item 0" in text for text in asked)
+    assert masked["prompt_version"].str.endswith("-masked").all()
+    plain = write(splits.test, items, neighbors, tmp_path)
+    assert not plain["prompt_version"].str.endswith("-masked").any()
+    assert not set(plain["input_hash"]) & set(masked["input_hash"]), "neither takes the other's shards for its own"
