@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from ..pipeline.manifest import profile_summary
     from ..pipeline.profile_stage import write_fold_profiles, write_profiles
     from ..pipeline.texts import encode_items
-    from ..profiles.engines import TransformersEngine
+    from ..profiles.engine_transformers import TransformersEngine
     from ..recommender.text_encoder import TextEncoder
 
     if args.cross_fit and args.mask_titles:

@@ -42,6 +42,32 @@ PROFILE_COLUMNS = {
     "format_score": "double",
     "tokens_in": "int64",
     "tokens_out": "int64",
+    "neighbors_by": "string",
+    "source": "string",
+}
+"""Of users: `neighbors_by` is interactions, text or none; `source` is interactions, stated (what the user said to like)
+or prior (nothing is known of the user)."""
+ITEM_PROFILE_COLUMNS = {
+    "item_id": "string",
+    **{name: kind for name, kind in PROFILE_COLUMNS.items() if name not in ("user_id", "neighbors_by", "source")},
+    "phase": "string",
+}
+"""Of items: `phase` is interactions, where `evidence` names the users whose profiles were read, or similar_items, where
+`neighbors` names the items whose profiles were read."""
+INSTRUCTION_COLUMNS = {
+    "messages": "list<message>",
+    "variant": "string",
+    "user_id": "string",
+    "candidate_item_id": "string",
+    "label": "bool",
+}
+PREFERENCE_COLUMNS = {
+    "prompt": "list<message>",
+    "chosen": "list<message>",
+    "rejected": "list<message>",
+    "rejected_kind": "string",
+    "user_id": "string",
+    "accepted": "bool",
 }
 _SHOWN_ROWS = 3
 
@@ -253,6 +279,8 @@ def _arrow_type(kind: str) -> object:
     return {
         "string": pa.string(),
         "list<string>": pa.list_(pa.string()),
+        "list<message>": pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
+        "bool": pa.bool_(),
         "timestamp[us, tz=UTC]": pa.timestamp("us", tz="UTC"),
         "double": pa.float64(),
         "int64": pa.int64(),

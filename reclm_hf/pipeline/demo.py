@@ -117,7 +117,7 @@ def run_demo(options: DemoOptions, say: Callable[[str], None]) -> dict[str, Any]
 def _live_profiles(
     splits: Splits, item_vectors: np.ndarray, options: DemoOptions, say: Callable[[str], None]
 ) -> pd.DataFrame:
-    from reclm_hf.profiles.engines import TransformersEngine
+    from reclm_hf.profiles.engine_transformers import TransformersEngine
 
     chosen = np.random.default_rng(options.seed).choice(
         np.unique(splits.test.history_user), options.live_profiles, replace=False

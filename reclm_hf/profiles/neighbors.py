@@ -2,16 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 _BLOCK = 1024
 NEIGHBORS = 3
+BY_INTERACTIONS, BY_TEXT, BY_NOTHING = "interactions", "text", "none"
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """Who is similar to whom, and how that is known.
+
+    Attributes:
+        rows: [U, n] int32 user rows, best first, -1 where there is none.
+        by: [U] str: `interactions`, `text`, or `none` where a user has no neighbour at all.
+    """
+
+    rows: np.ndarray
+    by: np.ndarray
+
+
+def find_neighbors(vectors: np.ndarray, text_vectors: np.ndarray | None = None, n: int = NEIGHBORS) -> Neighbors:
+    """Neighbours by interactions for users with history, by text for those without.
+
+    Every neighbour is a user with history: nobody can be described by the choices of somebody who made none.
+
+    Args:
+        vectors: [U, d] float user vectors; a zero vector says that the user has no history.
+        text_vectors: [U, d_t] float, or None. Of users with history, the mean of the text vectors of their items; of
+            the others, the vector of what they said they like. A zero vector says that there is no text.
+
+    Raises:
+        ValueError: n < 1, vectors that are not finite, or two tables of different length.
+    """
+    rows = top_neighbors(vectors, n)
+    by = np.where(rows[:, 0] >= 0, BY_INTERACTIONS, BY_NOTHING)
+    if text_vectors is None:
+        return Neighbors(rows, by)
+    if len(text_vectors) != len(rows):
+        raise ValueError(f"{len(text_vectors)} text vectors for {len(rows)} users: give one for each, zero for none.")
+    known = np.asarray(vectors, dtype=np.float32).any(axis=1)
+    unit, has_text = _unit(text_vectors)
+    asking, offered = np.flatnonzero(~known & has_text), np.flatnonzero(known & has_text)
+    if len(asking) and len(offered):
+        rows[asking] = _nearest(unit[asking], unit[offered], offered, n, np.full(len(asking), -1), _BLOCK)
+        by[asking] = BY_TEXT
+    return Neighbors(rows, by)
 
 
 def top_neighbors(vectors: np.ndarray, n: int = NEIGHBORS, *, block: int = _BLOCK) -> np.ndarray:
     """[U, n] int32 rows of the most similar other users, best first; -1 where there is none.
 
-    No U x U matrix is made: memory is `block` x U.
+    No U x U matrix is made: beside the vectors and the result, memory is `block` x `block`. Of equally similar users
+    the one in the lower row comes first.
 
     Args:
         vectors: [U, d] float user vectors; who trained them is not asked. A zero vector (no history) has no
@@ -22,26 +67,60 @@ def top_neighbors(vectors: np.ndarray, n: int = NEIGHBORS, *, block: int = _BLOC
     """
     if n < 1:
         raise ValueError(f"n={n}: ask for at least one neighbour.")
+    unit, known = _unit(vectors)
+    allowed = np.flatnonzero(known)
+    found = np.full((len(unit), n), -1, dtype=np.int32)
+    found[allowed] = _nearest(unit[allowed], unit[allowed], allowed, n, np.arange(len(allowed)), block)
+    return found
+
+
+def _unit(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32 rows of length 1 (zero rows stay), and [U] bool: which rows are not zero."""
     vectors = np.asarray(vectors, dtype=np.float32)
     if not np.isfinite(vectors).all():
         raise ValueError("The user vectors hold NaN or infinite values; check the model that they come from.")
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    known = norms[:, 0] > 0
-    unit = vectors / np.where(norms > 0, norms, 1.0)
-    allowed = np.flatnonzero(known)
-    found = np.full((len(vectors), n), -1, dtype=np.int32)
-    width = min(n, max(len(allowed) - 1, 0))
-    if width == 0:
-        return found
-    place = np.full(len(vectors), -1)
-    place[allowed] = np.arange(len(allowed))
-    for start in range(0, len(vectors), block):
-        rows = np.arange(start, min(start + block, len(vectors)))
-        scores = unit[rows] @ unit[allowed].T
-        own = place[rows] >= 0
-        scores[np.flatnonzero(own), place[rows][own]] = -np.inf
-        best = np.argpartition(-scores, width - 1, axis=1)[:, :width]
-        order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
-        found[rows, :width] = allowed[np.take_along_axis(best, order, axis=1)]
-    found[~known] = -1
+    return vectors / np.where(norms > 0, norms, 1.0), norms[:, 0] > 0
+
+
+def _nearest(
+    queries: np.ndarray, offered: np.ndarray, names: np.ndarray, n: int, own: np.ndarray, block: int
+) -> np.ndarray:
+    """[Q, n] names of the `offered` rows with the largest product, -1 where there are fewer.
+
+    The scores of a block against a block are made, and of them only those that beat a query's n-th best so far are
+    looked at: after the first blocks, hardly any.
+
+    Args:
+        own: [Q] the place of each query among `offered`, which is passed over; -1 for none.
+    """
+    found = np.full((len(queries), n), -1, dtype=np.int32)
+    for start in range(0, len(queries), block):
+        stop = min(start + block, len(queries))
+        best = np.full((stop - start, n), -np.inf, dtype=np.float32)
+        places = np.full((stop - start, n), -1, dtype=np.int64)
+        for first in range(0, len(offered), block):
+            scores = queries[start:stop] @ offered[first : first + block].T
+            column = own[start:stop] - first
+            itself = np.flatnonzero((column >= 0) & (column < scores.shape[1]))
+            scores[itself, column[itself]] = -np.inf
+            _merge(scores, first, best, places)
+        found[start:stop] = np.where(places >= 0, names[places], -1)
     return found
+
+
+def _merge(scores: np.ndarray, first: int, best: np.ndarray, places: np.ndarray) -> None:
+    """Put the scores [B, C] that beat the last of `best` [B, n] in their place there; `scores` is used up."""
+    n = best.shape[1]
+    rows = np.flatnonzero(scores.max(axis=1) > best[:, -1])
+    for _ in range(n):
+        column = scores[rows].argmax(axis=1)
+        better = scores[rows, column] > best[rows, -1]
+        rows, column = rows[better], column[better]
+        if not len(rows):
+            return
+        values = np.column_stack([best[rows], scores[rows, column]])
+        order = np.argsort(-values, axis=1, kind="stable")[:, :n]
+        best[rows] = np.take_along_axis(values, order, axis=1)
+        places[rows] = np.take_along_axis(np.column_stack([places[rows], column + first]), order, axis=1)
+        scores[rows, column] = -np.inf

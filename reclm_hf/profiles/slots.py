@@ -3,18 +3,21 @@
 Left alone, a small model fills a slot with titles, years and brackets from the list that it has just read, or stops
 early. A slot holds plain lower-case phrases of two words and more, so that tokens with capitals, digits or symbols are
 excluded while it is being filled, a comma as long as the phrase is a single word, another word when the phrase is long,
-and an end mark until the last item.
+and an end mark until the last item. An identity is closed when it names a person ("crime thriller" goes on to "crime
+thriller fan"), an interest does not name those who share it ("comedy fans").
 What the phrases say is the model's own.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
-from .profile import content_words, split_items
+from .persons import TASTES, names_person
+from .profile import USER_ITEMS, content_words, split_items
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,8 +41,9 @@ class SlotVocabulary:
         size: items of a slot.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, vocab_size: int, size: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, vocab_size: int, size: int = USER_ITEMS) -> None:
         self.size = size
+        self.kind = "any"
         special = set(tokenizer.all_special_ids)
         count = min(vocab_size, len(tokenizer))
         self.pieces = ["" if token in special else str(tokenizer.decode([token])) for token in range(count)]
@@ -59,15 +63,32 @@ class SlotVocabulary:
                 banned = (short and closes) or (full and opens) or (hyphenated and hyphenates) or (ends and not last)
                 if not banned:
                     mask[token] = 0.0
+        self._tastes = torch.zeros(vocab_size)
+        for token, piece in enumerate(self.pieces):
+            if _begins_taste(piece):
+                self._tastes[token] = -torch.inf
+
+    def of(self, size: int, kind: str) -> SlotVocabulary:
+        """The same vocabulary for another slot; the masks are shared.
+
+        Args:
+            kind: "identities", "interests", or "any" where it is not known what names a person.
+        """
+        other = copy.copy(self)
+        other.size, other.kind = size, kind
+        return other
 
     def mask(self, tokens: Sequence[int], taken: Sequence[str] = ()) -> torch.Tensor:
         """[V] to be added to the logits of the token after `tokens`: 0 where it is allowed, -inf elsewhere."""
         before, _, current = self.text(tokens).rpartition(",")
         full = len(current.replace("-", " ").split()) >= FULL_WORDS
-        short = not full and len(content_words(current)) < MIN_WORDS
+        short = not full and (
+            len(content_words(current)) < MIN_WORDS or (self.kind == "identities" and not names_person(current))
+        )
         last = len(_new_items(before, taken)) >= self.size - 1
         # One hyphen a word: chains of them are how a small model avoids ever finishing an item.
-        return self._masks[short, full, "-" in current.rpartition(" ")[2], last]
+        mask = self._masks[short, full, "-" in current.rpartition(" ")[2], last]
+        return mask + self._tastes if self.kind == "interests" else mask
 
     def text(self, tokens: Sequence[int]) -> str:
         """The slot's text, up to its end mark."""
@@ -105,6 +126,13 @@ def _is_plain(piece: str) -> bool:
     """Whether a token is made of lower-case letters and the marks of a phrase, with hyphens inside words only."""
     allowed = bool(piece) and all(letter in _MARKS or letter.islower() for letter in piece)
     return allowed and " -" not in piece and "- " not in piece and "--" not in piece
+
+
+def _begins_taste(piece: str) -> bool:
+    """Whether a token is a word of `TASTES`, or the first half of one that is long enough to be told by it."""
+    word = piece.strip()
+    whole = word in TASTES or word.removesuffix("s") in TASTES
+    return whole or (piece.startswith(" ") and len(word) >= 6 and any(taste.startswith(word) for taste in TASTES))
 
 
 def _has_letter(piece: str) -> bool:

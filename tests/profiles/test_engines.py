@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reclm_hf.profiles.engines import TransformersEngine
+from reclm_hf.profiles.engine_transformers import TransformersEngine
 from reclm_hf.profiles.profile import Profile, parse, well_formed
 from reclm_hf.profiles.prompts import EXAMPLES
 from tests.profiles.tiny import request, tiny_model, tiny_tokenizer
@@ -13,7 +13,7 @@ TITLES = ["Alien", "Heat", "Ran", "Jaws", "Brazil", "Fargo", "Tootsie"]
 
 
 def engine(**options):
-    return TransformersEngine(tiny_model(), tiny_tokenizer(), "tiny", **{"slot_tokens": 80, **options})
+    return TransformersEngine(tiny_model(), tiny_tokenizer(), "tiny", **{"tokens_an_item": 27, **options})
 
 
 def requests(count=7):
@@ -57,9 +57,9 @@ def test_profiles_equal_those_of_a_plain_run_of_each_prompt(written):
     for one, result in list(zip(requests(), written, strict=True))[:3]:
         whole = tokenizer.apply_chat_template([*EXAMPLES, *one.messages], tokenize=False, add_generation_prompt=True)
         prompt = encode(whole + "User identity:")
-        identities = slot_by_hand(prompt, slots, [], [])
+        identities = slot_by_hand(prompt, slots.of(3, "identities"), [], [])
         middle = encode(f" {', '.join(identities)}; User interests:")
-        interests = slot_by_hand(prompt + middle, slots, identities, middle)
+        interests = slot_by_hand(prompt + middle, slots.of(3, "interests"), identities, middle)
         assert parse(result.text) == Profile(tuple(identities), tuple(interests))
 
 
@@ -85,7 +85,7 @@ def test_tokens_are_counted(written):
 
 def test_what_stays_incomplete_is_returned_as_it_is():
     """Three tokens cannot hold three items: nothing is made up to fill the form."""
-    (result,) = engine(slot_tokens=3).generate(requests(1))
+    (result,) = engine(tokens_an_item=1).generate(requests(1))
     assert not well_formed(result.text)
     assert result.text.startswith("User identity:")
     assert "; User interests:" in result.text
@@ -96,8 +96,8 @@ def test_a_retry_is_seeded_by_the_user_and_not_by_its_place(monkeypatch):
     drawing = engine()
     fill = drawing._fill
 
-    def cut_short(batch, seeds, taken, before):
-        return fill(batch, seeds, taken, before) if seeds else [[] for _ in taken]
+    def cut_short(batch, slots, seeds, taken, before):
+        return fill(batch, slots, seeds, taken, before) if seeds else [[] for _ in taken]
 
     monkeypatch.setattr(drawing, "_fill", cut_short)
     both = drawing.generate(requests(4))
@@ -109,12 +109,20 @@ def test_a_retry_is_seeded_by_the_user_and_not_by_its_place(monkeypatch):
 
 
 def test_item_profiles_have_five_of_each():
-    (result,) = engine(size=5, slot_tokens=100).generate(requests(1))
+    (result,) = engine().generate([replace(requests(1)[0], size=5)])
     assert well_formed(result.text, 5)
 
 
+def test_draws_differ_from_one_another_and_from_the_greedy_profile_and_repeat():
+    first = requests(1)[0]
+    asked = [replace(first, sample=sample) for sample in range(4)]
+    written = engine().generate(asked)
+    assert len({result.text for result in written}) == 4
+    assert engine().generate(asked[2:3]) == written[2:3]
+
+
 def test_the_generator_names_model_slots_and_precision():
-    assert engine().generator == "tiny; forced slots 3+3, float32"
+    assert engine().generator == "tiny; forced slots, float32"
 
 
 def test_no_requests_no_profiles():

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from reclm_hf.data.tables import PROFILE_COLUMNS, TableError
-from reclm_hf.profiles.generate import HISTORY_ITEMS, collect_evidence, generate_user_profiles
+from reclm_hf.profiles.evidence import HISTORY_ITEMS, collect_evidence
+from reclm_hf.profiles.generate import generate_user_profiles
 from reclm_hf.profiles.leakage import certify
 from tests.checkerboard import checkerboard
 from tests.profiles.tiny import WordEngine
@@ -115,12 +116,12 @@ def test_only_profiles_with_changed_input_are_written_again(splits, items, neigh
     items.loc[last, "title"] = "A new title"
     engine = WordEngine()
     second = write(splits.test, items, neighbors, tmp_path, engine)
-    shows = {row["user_id"] for row in first.to_dict("records") if splits.test.item_ids[last] in list(row["evidence"])}
-    asked = {request.key for request in engine.asked}
-    assert splits.test.user_ids[0] in asked
-    assert asked == shows
-    assert len(asked) < splits.test.n_users
-    kept = ~first["user_id"].isin(asked)
+    owners = {splits.test.user_ids[user] for user in splits.test.history_user[splits.test.history_item == last]}
+    shown = {row["user_id"] for row in first.to_dict("records") if splits.test.item_ids[last] in list(row["evidence"])}
+    assert shown - owners, "neighbours of the owners saw the item too"
+    assert {request.key for request in engine.asked} == owners
+    assert len(engine.asked) < splits.test.n_users
+    kept = ~first["user_id"].isin(owners)
     same(first[kept], second[kept])
     assert (first["input_hash"] != second["input_hash"]).tolist() == (~kept).tolist()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from reclm_hf.bundles import BundleError
-from reclm_hf.profiles.engines import DEFAULT_MODEL, ProfileRequest, TransformersEngine
+from reclm_hf.profiles.engine_transformers import TransformersEngine
+from reclm_hf.profiles.engines import DEFAULT_MODEL, ProfileRequest
 from reclm_hf.profiles.profile import parse, well_formed
 from reclm_hf.profiles.prompts import EXAMPLES, ItemLine, user_message
 

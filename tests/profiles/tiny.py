@@ -93,5 +93,7 @@ class WordEngine:
         content = request.messages[-1]["content"]
         digest = hashlib.sha256(content.encode()).hexdigest()
         word = "".join(chr(ord("a") + int(digit, 16)) for digit in digest[:8])
-        text = f"User identity: {word} fan, night owl, early bird; User interests: {word} tales, long walks, old maps"
+        fans = ["night owl", "early bird", "map reader", "tea drinker"][: request.size - 1]
+        tales = ["long walks", "old maps", "late trains", "cold lakes"][: request.size - 1]
+        text = f"User identity: {', '.join([f'{word} fan', *fans])}; User interests: {', '.join([f'{word} tales', *tales])}"
         return GeneratedProfile(text, len(content), 20)

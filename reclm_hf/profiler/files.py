@@ -1,0 +1,198 @@
+"""Repositories of profilers: what is fetched, how a folder's layout is told, and what is never read or written.
+
+A repository stays plain. With the adapter layout it is PEFT's own (`adapter_config.json`, `adapter_model.safetensors`),
+with the merged layout the base architecture's (`config.json`, safetensors), so that peft and transformers load it
+without this package. `profiler_config.json` stands beside.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..bundles import BUNDLES, ResolvedModel, resolve_model
+from .configuration_reclm_profiler import PROFILER_CONFIG, RecLMProfilerConfig
+
+logger = logging.getLogger(__name__)
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+REPOSITORY_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+"""What is ever fetched: weights as safetensors, settings and tokenizers. No code, no pickles, no subfolders."""
+
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+_WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+
+
+def fetch(
+    source: str,
+    revision: str | None = None,
+    *,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> ResolvedModel:
+    """A model's or adapter's files: a folder, the Hub or its cache at one commit, or a bundle that stands in.
+
+    Raises:
+        OSError: nothing of that name could be found or fetched; says why and what to do.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    if Path(source).expanduser().is_dir():
+        return ResolvedModel(source, None, str(Path(source).expanduser()))
+    try:
+        folder = snapshot_download(
+            source,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            allow_patterns=list(REPOSITORY_FILES),
+            ignore_patterns=["*/*"],
+        )
+    except HFValidationError as error:
+        raise OSError(f"{source!r} is neither a folder nor a Hub id of the form owner/name") from error
+    except OSError as error:
+        if source in BUNDLES:
+            return resolve_model(source, revision)
+        reason = str(error).strip().splitlines()
+        raise OSError(
+            f"{source!r} could not be fetched ({type(error).__name__}: {reason[0] if reason else ''}); check the name, "
+            "the revision, the network and, for a private one, the token, or pass the path of a folder"
+        ) from error
+    return ResolvedModel(source, Path(folder).name, folder)
+
+
+def read_config(found: ResolvedModel) -> RecLMProfilerConfig:
+    """The configuration of a fetched profiler; a stock adapter and a plain model get the usual one.
+
+    Raises:
+        FileNotFoundError: files that the layout needs are missing.
+        ValueError: weights only as a pickle, a broken configuration, or one that names another base than the adapter.
+    """
+    folder = Path(found.path)
+    if (folder / PROFILER_CONFIG).is_file():
+        config = RecLMProfilerConfig.load(folder)
+    elif (folder / ADAPTER_CONFIG).is_file():
+        config = _of_stock_adapter(folder)
+        logger.warning(
+            "%s has no %s: a stock adapter on %s, read with the usual prompts; what it was tuned on is not known",
+            found.model_id,
+            PROFILER_CONFIG,
+            config.base_model,
+        )
+    elif (folder / "config.json").is_file():
+        of_hub = found.revision if found.bundle is None else None
+        config = RecLMProfilerConfig(found.model_id, of_hub, layout="merged", prompts={}, versions={})
+        logger.info("%s has no %s: a model that was not tuned for profiles", found.model_id, PROFILER_CONFIG)
+    else:
+        raise FileNotFoundError(
+            f"{found.model_id} is no profiler: it has neither {PROFILER_CONFIG} nor {ADAPTER_CONFIG} nor config.json"
+        )
+    _require_weights(folder, config.layout)
+    if config.layout == "adapter":
+        _require_one_base(folder, config)
+    return config
+
+
+def _of_stock_adapter(folder: Path) -> RecLMProfilerConfig:
+    settings = read_json(folder / ADAPTER_CONFIG)
+    try:
+        return RecLMProfilerConfig(
+            settings.get("base_model_name_or_path") or "",
+            settings.get("revision"),
+            layout="adapter",
+            prompts={},
+            versions={},
+        )
+    except ValueError as error:
+        raise ValueError(f"{folder / ADAPTER_CONFIG}: base_model_name_or_path and revision: {error}") from error
+
+
+def _require_weights(folder: Path, layout: str) -> None:
+    if layout == "adapter":
+        for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+            if not (folder / name).is_file():
+                raise _missing(folder, name)
+    else:
+        if not (folder / "config.json").is_file():
+            raise _missing(folder, "config.json")
+        if not any(folder.glob("*.safetensors")):
+            raise _missing(folder, "model.safetensors")
+
+
+def _missing(folder: Path, name: str) -> Exception:
+    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+    if name.endswith(".safetensors") and pickles:
+        return ValueError(
+            f"{folder} has its weights as {', '.join(pickles)}: pickles can run code and are not read; save them as "
+            f"safetensors ({name})"
+        )
+    return FileNotFoundError(f"{folder / name} is missing: the folder does not hold a whole profiler")
+
+
+def _require_one_base(folder: Path, config: RecLMProfilerConfig) -> None:
+    named = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    if named != config.base_model:
+        raise ValueError(
+            f"{folder}: {PROFILER_CONFIG} names the base model {config.base_model!r}, {ADAPTER_CONFIG} {named!r}; "
+            "correct the one that is wrong, or pass base_model"
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Names and values of a JSON file. Raises ValueError where it is broken."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON ({error}): save or fetch it again") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds {type(values).__name__}, not names and values: save or fetch it again")
+    return values
+
+
+def rebased(config: RecLMProfilerConfig, base_model: str) -> RecLMProfilerConfig:
+    """The configuration with another base model, which has to be of the same size."""
+    return replace(config, base_model=base_model, base_revision=None, base_label="")
+
+
+def write_folder(path: str | Path, write: Callable[[Path], None], *, layout: str) -> Path:
+    """Let `write` fill a fresh folder, then move its files to `path`: no reader sees half a file.
+
+    Files of other names that stand at `path`, a card for instance, are left alone; weights of an earlier save go.
+
+    Raises:
+        FileExistsError: `path` holds a model of the other layout.
+        OSError: it could not be written; names `path`.
+    """
+    path = Path(path)
+    other = "config.json" if layout == "adapter" else ADAPTER_CONFIG
+    if (path / other).exists():
+        raise FileExistsError(f"{path} holds a model of another layout ({other}); choose another folder")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=".saving-", dir=path))
+        try:
+            write(fresh)
+            written = {entry.name for entry in fresh.iterdir()}
+            for pattern in _WEIGHTS:
+                for old in path.glob(pattern):
+                    if old.name not in written:
+                        old.unlink()
+            # The settings come last: a folder without them was not finished.
+            for name in sorted(written, key=lambda name: (name == PROFILER_CONFIG, name)):
+                os.replace(fresh / name, path / name)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    except OSError as error:
+        raise OSError(f"{path} could not be written ({error}): free some space or choose another folder") from error
+    return path

@@ -1,0 +1,426 @@
+"""Pairs of a profile and a worse one for the same request: what a reward model is trained on (RecLM eq. 6).
+
+The paper names the kinds of mistakes; each is made here on purpose, in a given share. Three of them keep the format and
+are wrong in content only (`neighbor`, `diluted`, `weak_prompt`), so that a reward model cannot get by on the format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data.splits import Split
+from ..data.tables import PREFERENCE_COLUMNS, TableError, require_columns
+from .engines import Engine, GeneratedProfile, ProfileRequest
+from .evidence import UserEvidence, histories
+from .generate import MASKED, input_hash, user_requests
+from .profile import IDENTITY_LABEL, INTERESTS_LABEL, USER_ITEMS, Profile, parse, render, well_formed
+from .prompts import PROMPT_VERSION, Message, PromptStyle, item_lines
+from .shards import Job, ShardStore, write_jobs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KINDS = ("neighbor", "diluted", "missing_section", "repetition", "empty", "weak_prompt")
+DEFAULT_SHARES: Mapping[str, float] = {
+    "neighbor": 0.30,
+    "diluted": 0.25,
+    "missing_section": 0.15,
+    "repetition": 0.10,
+    "empty": 0.05,
+    "weak_prompt": 0.15,
+}
+"""Two thirds and more are wrong in content only: a missing section is seen without reading."""
+
+_WEAK_COLUMNS = {
+    "user_id": "string",
+    "profile": "string",
+    "as_of": "timestamp[us, tz=UTC]",
+    "generator": "string",
+    "input_hash": "string",
+    "tokens_in": "int64",
+    "tokens_out": "int64",
+}
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """Pairs, and what could not be made.
+
+    Attributes:
+        table: columns `PREFERENCE_COLUMNS`, sorted by user and kind; nobody has judged them: `accepted` is None.
+        skipped: reason -> profiles or pairs left out for it.
+    """
+
+    table: pd.DataFrame
+    skipped: dict[str, int]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Pairs of each kind."""
+        found = self.table["rejected_kind"].value_counts()
+        return {kind: int(found.get(kind, 0)) for kind in KINDS}
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One user's profile with everything that a worse one is made of."""
+
+    user_id: str
+    request: ProfileRequest
+    weak_request: ProfileRequest | None
+    text: str
+    neighbors: list[Profile]
+
+    @property
+    def own(self) -> Profile:
+        return parse(self.text)
+
+
+def build_preferences(
+    profiles: pd.DataFrame,
+    split: Split,
+    items: pd.DataFrame,
+    shares: Mapping[str, float] = DEFAULT_SHARES,
+    seed: int = 0,
+    *,
+    pairs_per_user: int = 1,
+    weak: Engine | Mapping[str, str] | None = None,
+    weak_folder: Path | None = None,
+    style: PromptStyle | None = None,
+) -> Preferences:
+    """Pair every well-formed profile with a worse one.
+
+    A prompt is the system message and the request that the profile was written from, rebuilt from the row's evidence;
+    the worked examples, which are the same everywhere, are left out. A pair depends on the seed, the user and the
+    tables alone, not on the order of rows. How many pairs a kind gets is exact to rounding (largest remainder), as long
+    as there are users for it.
+
+    Args:
+        profiles: `user_profiles` as of the cut of `split`.
+        items: the item table in the order of the split's item rows.
+        shares: kind -> share of the pairs; they sum to 1. Kinds: `KINDS`.
+        pairs_per_user: of different kinds each.
+        weak: where the profiles of kind `weak_prompt` come from: an engine, which is asked without the user's own
+            history, or user_id -> profile.
+        weak_folder: keeps what the engine writes, so that a second call goes on from it.
+        style: that the profiles were written with.
+
+    Raises:
+        ValueError: shares that do not sum to 1, an unknown kind, more pairs of a kind than users, no source for
+            `weak_prompt`.
+        TableError: a missing column, a user twice, an unknown user or item, no profile written with this prompt.
+    """
+    import pandas as pd
+
+    _check(shares, pairs_per_user)
+    if shares.get("weak_prompt", 0) > 0 and weak is None:
+        raise ValueError("Pairs of kind 'weak_prompt' need an engine or a table of weak profiles, or a share of 0.")
+    skipped: Counter[str] = Counter()
+    cases = _cases(profiles, split, items, style or PromptStyle(), skipped)
+    eligible = {kind: [key for key, case in cases.items() if _can(kind, case, weak)] for kind in KINDS}
+    planned = _assign(list(cases), eligible, shares, pairs_per_user, seed, skipped)
+    weak_texts = _weak_texts([cases[key] for key in planned["weak_prompt"]], weak, weak_folder, split)
+    rows = []
+    for kind, users in planned.items():
+        for user in users:
+            case = cases[user]
+            text = weak_texts[user] if kind == "weak_prompt" else _MAKERS[kind](case, _rng(seed, user, kind))
+            if _same(parse(text), case.own):
+                skipped[f"{kind}: the same profile came out"] += 1
+                continue
+            rows.append(_row(case, kind, text))
+    rows.sort(key=lambda row: (row["user_id"], row["rejected_kind"]))
+    return Preferences(pd.DataFrame(rows, columns=list(PREFERENCE_COLUMNS)), dict(skipped))
+
+
+def _check(shares: Mapping[str, float], pairs_per_user: int) -> None:
+    unknown = sorted(set(shares) - set(KINDS))
+    if unknown:
+        raise ValueError(f"Unknown kind {unknown[0]!r}: choose from {', '.join(KINDS)}.")
+    if any(share < 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
+        raise ValueError(f"The shares must be 0 or more and sum to 1; they sum to {sum(shares.values()):g}.")
+    if pairs_per_user < 1:
+        raise ValueError(f"pairs_per_user={pairs_per_user}: give 1 or more.")
+    crowded = [kind for kind, share in shares.items() if share * pairs_per_user > 1 + 1e-9]
+    if crowded:
+        raise ValueError(
+            f"{pairs_per_user} pairs a user with a share of {shares[crowded[0]]:g} for {crowded[0]!r} would be more "
+            "than one of that kind for a user: lower the share or the number of pairs."
+        )
+
+
+def _cases(
+    table: pd.DataFrame, split: Split, items: pd.DataFrame, style: PromptStyle, skipped: Counter[str]
+) -> dict[str, _Case]:
+    """user_id -> case of every profile that can be a chosen one, in the order of user ids."""
+    require_columns(table, ["user_id", "profile", "evidence", "neighbors", "prompt_version"], "profiles")
+    repeated = table["user_id"][table["user_id"].duplicated()]
+    if len(repeated):
+        raise TableError(f"profiles: user {repeated.iloc[0]!r} has two profiles; keep one row for a user.")
+    texts = {
+        str(user): text
+        for user, text in zip(table["user_id"], table["profile"], strict=True)
+        if isinstance(text, str) and well_formed(text, USER_ITEMS)
+    }
+    skipped.update({"malformed profile": len(table) - len(texts)} if len(texts) < len(table) else {})
+    usable = table[table["user_id"].isin(set(texts))]
+    if "source" in table.columns:
+        other = ~usable["source"].isin(["interactions"])
+        skipped.update({"not written from a history": int(other.sum())} if other.any() else {})
+        usable = usable[~other]
+    wanted = PROMPT_VERSION + style.version
+    current = usable["prompt_version"].isin([wanted, wanted + MASKED])
+    skipped.update({"written with another prompt": int((~current).sum())} if not current.all() else {})
+    usable = usable[current].sort_values("user_id")
+    if not len(usable):
+        raise TableError(
+            f"profiles: none is well-formed, written from a history and with the prompt {wanted!r}, whose requests can "
+            "be rebuilt. Write them again with `reclm profiles build`."
+        )
+    masked = usable["prompt_version"].str.endswith(MASKED).to_numpy()
+    if masked.any() and not masked.all():
+        raise TableError("profiles: some were written with titles and some without; give one table at a time.")
+    evidence = _evidence(usable, split)
+    lines = item_lines(items, style, masked=bool(masked.all()))
+    requests = user_requests(evidence, split, lines, style)
+    blind = [replace(part, whole=[], history=[]) for part in evidence]
+    weak_requests = user_requests(blind, split, lines, style)
+    return {
+        request.key: _Case(
+            request.key,
+            request,
+            weak_request if part.similar else None,
+            texts[request.key],
+            [parse(texts[str(other)]) for other in near if str(other) in texts],
+        )
+        for part, request, weak_request, near in zip(
+            evidence, requests, weak_requests, usable["neighbors"], strict=True
+        )
+    }
+
+
+def _evidence(table: pd.DataFrame, split: Split) -> list[UserEvidence]:
+    """What each row says that it was written from, as rows of items and users."""
+    users = {str(user): row for row, user in enumerate(split.user_ids)}
+    item_rows = {str(item): row for row, item in enumerate(split.item_ids)}
+    known = histories(split)
+    found = []
+    for user, shown, near in zip(table["user_id"], table["evidence"], table["neighbors"], strict=True):
+        unknown = [repr(item) for item in shown if item not in item_rows]
+        if user not in users or unknown:
+            what = f"evidence {unknown[0]}" if unknown else "user"
+            raise TableError(f"profiles: {what} of {user!r} is not in the data. Is it a table of another data set?")
+        whole = known[users[user]]
+        rows = [item_rows[item] for item in shown]
+        own = set(whole)
+        found.append(
+            UserEvidence(
+                users[user],
+                whole,
+                [item for item in rows if item in own],
+                [item for item in rows if item not in own],
+                [users[other] for other in near if other in users],
+            )
+        )
+    return found
+
+
+def _can(kind: str, case: _Case, weak: Engine | Mapping[str, str] | None) -> bool:
+    """Whether a pair of that kind can be made of a case."""
+    if kind == "neighbor":
+        return any(not _same(other, case.own) for other in case.neighbors)
+    if kind == "diluted":
+        return any(_fresh(case.own, other) for other in case.neighbors)
+    if kind == "weak_prompt":
+        return case.user_id in weak if isinstance(weak, Mapping) else case.weak_request is not None
+    return True
+
+
+def _assign(
+    users: Sequence[str],
+    eligible: Mapping[str, Sequence[str]],
+    shares: Mapping[str, float],
+    pairs_per_user: int,
+    seed: int,
+    skipped: Counter[str],
+) -> dict[str, list[str]]:
+    """kind -> users who get a pair of it; the kinds that the fewest users can have choose first."""
+    quotas = _quotas(shares, len(users) * pairs_per_user)
+    load = dict.fromkeys(users, 0)
+    planned: dict[str, list[str]] = {}
+    for kind in sorted(KINDS, key=lambda kind: (len(eligible[kind]), KINDS.index(kind))):
+        free = [user for user in eligible[kind] if load[user] < pairs_per_user]
+        # The least busy first: so everybody has room for the kinds to come.
+        free.sort(key=lambda user: (load[user], _number(seed, user, kind)))
+        planned[kind] = free[: quotas[kind]]
+        if len(free) < quotas[kind]:
+            skipped[f"{kind}: no user left whom it fits"] += quotas[kind] - len(free)
+        for user in planned[kind]:
+            load[user] += 1
+    return planned
+
+
+def _quotas(shares: Mapping[str, float], total: int) -> dict[str, int]:
+    """Whole numbers that sum to `total`, each within one of its share (largest remainder)."""
+    exact = {kind: shares.get(kind, 0.0) * total for kind in KINDS}
+    quotas = {kind: int(value + 1e-9) for kind, value in exact.items()}
+    by_remainder = sorted(KINDS, key=lambda kind: (quotas[kind] - exact[kind], KINDS.index(kind)))
+    for kind in by_remainder[: total - sum(quotas.values())]:
+        quotas[kind] += 1
+    return quotas
+
+
+def _weak_texts(
+    cases: Sequence[_Case], weak: Engine | Mapping[str, str] | None, folder: Path | None, split: Split
+) -> dict[str, str]:
+    if isinstance(weak, Mapping):
+        return {case.user_id: weak[case.user_id] for case in cases}
+    requests = [case.weak_request for case in cases if case.weak_request is not None]
+    if weak is None or not requests:
+        return {}
+    if folder is None:
+        written = [profile.text for profile in weak.generate(requests)]
+    else:
+        written = _kept(requests, weak, folder, split)
+    return {request.key: text for request, text in zip(requests, written, strict=True)}
+
+
+def _kept(requests: Sequence[ProfileRequest], engine: Engine, folder: Path, split: Split) -> list[str]:
+    import pandas as pd
+
+    version = f"{PROMPT_VERSION}-weak"
+    jobs = [
+        Job(request, input_hash(engine.generator, version, request.key, request.examples, _contents(request)))
+        for request in requests
+    ]
+
+    def to_row(position: int, result: GeneratedProfile) -> dict[str, Any]:
+        return {
+            "user_id": requests[position].key,
+            "profile": result.text,
+            "as_of": pd.NaT if split.cut is None else pd.Timestamp(split.cut, unit="us", tz="UTC"),
+            "generator": engine.generator,
+            "input_hash": jobs[position].input_hash,
+            "tokens_in": result.tokens_in,
+            "tokens_out": result.tokens_out,
+        }
+
+    rows = write_jobs(jobs, engine, ShardStore(folder, _WEAK_COLUMNS, split.cut), to_row, what="weak profiles")
+    return [str(row["profile"]) for row in rows]
+
+
+def _contents(request: ProfileRequest) -> list[str]:
+    return [message["content"] for message in request.messages]
+
+
+def _row(case: _Case, kind: str, rejected: str) -> dict[str, Any]:
+    system = [message for message in case.request.examples if message["role"] == "system"]
+
+    def reply(text: str) -> list[Message]:
+        return [{"role": "assistant", "content": text}]
+
+    return {
+        "prompt": [*system, *case.request.messages],
+        "chosen": reply(case.text),
+        "rejected": reply(rejected),
+        "rejected_kind": kind,
+        "user_id": case.user_id,
+        "accepted": None,
+    }
+
+
+def _neighbor(case: _Case, rng: np.random.Generator) -> str:
+    return render(_pick([other for other in case.neighbors if not _same(other, case.own)], rng))
+
+
+def _diluted(case: _Case, rng: np.random.Generator) -> str:
+    """Some items of the own profile, not all, give way to a neighbour's."""
+    own = case.own
+    fresh = _pick([found for other in case.neighbors if (found := _fresh(own, other))], rng)
+    sections = []
+    for kept, foreign in ((own.identities, fresh.identities), (own.interests, fresh.interests)):
+        items = list(kept)
+        count = min(int(rng.integers(1, len(items))), len(foreign))
+        places = rng.choice(len(items), count, replace=False)
+        for place, item in zip(places, rng.choice(len(foreign), count, replace=False), strict=True):
+            items[int(place)] = foreign[int(item)]
+        sections.append(tuple(items))
+    return render(Profile(*sections))
+
+
+def _missing_section(case: _Case, rng: np.random.Generator) -> str:
+    identities, interests = ", ".join(case.own.identities), ", ".join(case.own.interests)
+    return _pick(
+        [
+            f"{IDENTITY_LABEL} {identities}",
+            f"{INTERESTS_LABEL} {interests}",
+            f"{IDENTITY_LABEL} {identities}; {INTERESTS_LABEL}",
+        ],
+        rng,
+    )
+
+
+def _repetition(case: _Case, rng: np.random.Generator) -> str:
+    """One item throughout, the first item once more at the end, or the second section a copy of the first."""
+    own = case.own
+    return render(
+        _pick(
+            [
+                Profile(own.identities[:1] * len(own.identities), own.interests[:1] * len(own.interests)),
+                Profile((*own.identities[:-1], own.identities[0]), (*own.interests[:-1], own.interests[0])),
+                Profile(own.identities, own.identities),
+            ],
+            rng,
+        )
+    )
+
+
+def _empty(case: _Case, rng: np.random.Generator) -> str:
+    return _pick(["", f"{IDENTITY_LABEL} ; {INTERESTS_LABEL}"], rng)
+
+
+_MAKERS: Mapping[str, Callable[[_Case, np.random.Generator], str]] = {
+    "neighbor": _neighbor,
+    "diluted": _diluted,
+    "missing_section": _missing_section,
+    "repetition": _repetition,
+    "empty": _empty,
+}
+
+
+def _fresh(own: Profile, other: Profile) -> Profile | None:
+    """What another profile has that the own one does not have; None for nothing."""
+    used = {item.casefold() for item in (*own.identities, *own.interests)}
+    identities = tuple(item for item in other.identities if item.casefold() not in used)
+    used.update(item.casefold() for item in identities)
+    interests = tuple(item for item in other.interests if item.casefold() not in used)
+    return Profile(identities, interests) if identities or interests else None
+
+
+def _same(left: Profile, right: Profile) -> bool:
+    """Whether two profiles have the same items in each section, in whatever order."""
+    return _as_sets(left) == _as_sets(right)
+
+
+def _as_sets(profile: Profile) -> tuple[frozenset[str], frozenset[str]]:
+    identities, interests = ((item.casefold() for item in part) for part in (profile.identities, profile.interests))
+    return frozenset(identities), frozenset(interests)
+
+
+def _pick[T](choices: Sequence[T], rng: np.random.Generator) -> T:
+    return choices[int(rng.integers(len(choices)))]
+
+
+def _rng(seed: int, user: str, kind: str) -> np.random.Generator:
+    return np.random.default_rng(_number(seed, user, kind))
+
+
+def _number(seed: int, user: str, kind: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}\x00{user}\x00{kind}".encode()).digest()[:8], "big")
