@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .output import finish
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from ..data.splits import Split, Splits
@@ -30,6 +31,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--backbone", choices=BACKBONES, default="lightgcn")
     parser.add_argument("--preset", choices=("reference", "standard", "floor_residual"), default="floor_residual")
     parser.add_argument("--profile-mode", choices=MODES, default="none", dest="mode")
+    parser.add_argument(
+        "--profile-sides",
+        choices=("user", "item", "both"),
+        default="user",
+        help="whose profiles are fused (%(default)s)",
+    )
     parser.add_argument(
         "--profile-fit",
         choices=("full", "leave_one_out", "cross_fit"),
@@ -57,46 +64,76 @@ def run(args: argparse.Namespace) -> int:
     from ..pipeline.manifest import write_manifest
     from ..pipeline.model_stage import Inputs, ModelSpec, train_model
     from ..pipeline.runs import trainer_options
-    from ..pipeline.texts import encode_items, encode_profiles
-    from ..profiles.leakage import certify
+    from ..pipeline.texts import encode_items
     from ..recommender.text_encoder import TextEncoder
 
     splits = load_splits(args.data)
     encoder = TextEncoder()
-    spec = ModelSpec(args.backbone, args.preset, args.mode, args.seed, profile_fit=args.profile_fit)
+    spec = ModelSpec(
+        args.backbone,
+        args.preset,
+        args.mode,
+        args.seed,
+        profile_sides=args.profile_sides,
+        profile_fit=args.profile_fit,
+    )
     spec.config()  # settings that mean nothing together are refused before any text is encoded
     started = time.perf_counter()
-    tables, profiles, folds = {}, {}, {}
-    if spec.needs_table:
-        for split in (splits.validation, splits.test):
-            table = tables[split.name] = _profile_table(args, split)
-            certify(table, split, splits.data.items).require()
-            profiles[split.name] = encode_profiles(table, splits.data.user_ids, encoder)
-            if args.profile_fit == "cross_fit" and args.mode == "llm":
-                folds[split.name] = [
-                    encode_profiles(part, splits.data.user_ids, encoder) for part in _fold_tables(args, split, splits)
-                ]
-    inputs = Inputs(splits, encode_items(splits.data, encoder), profiles, encoder, fold_profiles=folds)
+    read = _read_profiles(args, splits, encoder) if spec.needs_table else _Profiles()
+    vectors = encode_items(splits.data, encoder)
+    inputs = Inputs(splits, vectors, read.users, encoder, item_profiles=read.items, fold_profiles=read.folds)
     folder = Path("runs") / (args.name or f"{splits.data.name}-{spec.label}")
     options = trainer_options(spec)
     train_model(spec, inputs, options, folder, args.search)
     seconds = time.perf_counter() - started
     settings = {**asdict(spec), **asdict(options), "search": args.search}
-    write_manifest(folder / "model", splits, tables, seconds, settings, test_opened=False)
+    write_manifest(folder / "model", splits, read.tables, seconds, settings, test_opened=False)
     model = folder / "model"
     lines = [f"{spec.label} trained on {splits.data.name}: {model}"]
     return finish(args, lines, {"model": str(model), "spec": spec.label}, f"reclm evaluate {model} --data {args.data}")
 
 
-def _profile_table(args: argparse.Namespace, split: Split) -> pd.DataFrame:
+@dataclass(frozen=True)
+class _Profiles:
+    """Certified tables by name, and their vectors by split."""
+
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    users: dict[str, np.ndarray] = field(default_factory=dict)
+    items: dict[str, np.ndarray] = field(default_factory=dict)
+    folds: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+
+def _read_profiles(args: argparse.Namespace, splits: Splits, encoder: Any) -> _Profiles:
+    """The profiles that the options ask for; a table that knows what its cut must not is refused."""
+    from ..pipeline.texts import encode_profiles
+    from ..profiles.leakage import certify, certify_items
+
+    read = _Profiles()
+    for split in (splits.validation, splits.test):
+        if args.profile_sides != "item":
+            table = read.tables[split.name] = _profile_table(args, split, "user")
+            certify(table, split, splits.data.items).require()
+            read.users[split.name] = encode_profiles(table, splits.data.user_ids, encoder)
+        if args.profile_sides != "user":
+            table = read.tables[f"{split.name}, items"] = _profile_table(args, split, "item")
+            certify_items(table, split, splits.data.items).require()
+            read.items[split.name] = encode_profiles(table, splits.data.item_ids, encoder)
+        if args.profile_fit == "cross_fit" and args.mode == "llm":
+            read.folds[split.name] = [
+                encode_profiles(part, splits.data.user_ids, encoder) for part in _fold_tables(args, split, splits)
+            ]
+    return read
+
+
+def _profile_table(args: argparse.Namespace, split: Split, side: str) -> pd.DataFrame:
     from ..data.bundled import bundled_names, bundled_profiles
     from ..data.tables import TableError
     from ..profiles.generate import MASKED
 
-    masked = args.mode == "masked_titles"
+    masked = args.mode == "masked_titles" and side == "user"
     if args.profiles:
-        path = Path(args.profiles) / split.name / "user_profiles.parquet"
-        table = _read(path)
+        path = Path(args.profiles) / split.name / f"{side}_profiles.parquet"
+        table = _read(path, side)
         if masked != bool(table["prompt_version"].str.endswith(MASKED).all()):
             raise TableError(
                 f"{path}: --profile-mode {args.mode} needs profiles written {'with' if masked else 'without'} "
@@ -104,7 +141,7 @@ def _profile_table(args: argparse.Namespace, split: Split) -> pd.DataFrame:
             )
         return table
     if args.data in bundled_names() and not masked:
-        return bundled_profiles(args.data, split.name)
+        return bundled_profiles(args.data, split.name, side)
     option = " --mask-titles" if masked else ""
     raise TableError(
         f"--profile-mode {args.mode} needs profiles: run `reclm profiles build {args.data}{option}` and give its "
@@ -131,9 +168,9 @@ def _fold_tables(args: argparse.Namespace, split: Split, splits: Splits) -> list
     return found
 
 
-def _read(path: Path) -> pd.DataFrame:
-    from ..data.tables import PROFILE_COLUMNS, read_parquet, require_columns
+def _read(path: Path, side: str = "user") -> pd.DataFrame:
+    from ..data.tables import ITEM_PROFILE_COLUMNS, PROFILE_COLUMNS, read_parquet, require_columns
 
     table = read_parquet(path)
-    require_columns(table, list(PROFILE_COLUMNS), str(path))
+    require_columns(table, list(ITEM_PROFILE_COLUMNS if side == "item" else PROFILE_COLUMNS), str(path))
     return table

@@ -60,16 +60,19 @@ def bundled_splits(name: str = DEFAULT) -> Splits:
     return temporal_split(load_bundled(name), cut=bundled_info(name)["test_cut"])
 
 
-def bundled_profiles(name: str = DEFAULT, which: str = "test") -> pd.DataFrame:
-    """The user profiles written from what was known before one of the two cuts; columns as in `PROFILE_COLUMNS`.
+def bundled_profiles(name: str = DEFAULT, which: str = "test", side: str = "user") -> pd.DataFrame:
+    """The profiles written from what was known before one of the two cuts.
 
     Args:
         which: `validation` while choosing settings, `test` for the refit: the second knows what the first must not.
+        side: `user` for the columns of `PROFILE_COLUMNS`, `item` for those of `ITEM_PROFILE_COLUMNS`.
 
     Raises:
-        ValueError: an unknown data set or cut.
+        ValueError: an unknown data set, cut or side.
         TableError: the table is absent or broken.
     """
     if which not in ("validation", "test"):
         raise ValueError(f"which={which!r}: profiles exist as of the cuts 'validation' and 'test'.")
-    return read_parquet(bundled_folder(name) / f"user_profiles-{which}.parquet")
+    if side not in ("user", "item"):
+        raise ValueError(f"side={side!r}: profiles exist of the sides 'user' and 'item'.")
+    return read_parquet(bundled_folder(name) / f"{side}_profiles-{which}.parquet")

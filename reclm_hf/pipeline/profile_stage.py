@@ -1,4 +1,4 @@
-"""Profiles of users as of a cut: neighbours, generation, leak certificate."""
+"""Profiles as of a cut, of users and of items: neighbours, generation, leak certificate."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from reclm_hf.data.folder import write_json
 from reclm_hf.data.folds import time_folds
 from reclm_hf.data.interactions import Interactions
 from reclm_hf.data.splits import Split
-from reclm_hf.data.tables import PROFILE_COLUMNS, write_parquet
+from reclm_hf.data.tables import ITEM_PROFILE_COLUMNS, PROFILE_COLUMNS, write_parquet
 from reclm_hf.profiles.generate import generate_user_profiles
-from reclm_hf.profiles.leakage import certify
-from reclm_hf.profiles.neighbors import top_neighbors
+from reclm_hf.profiles.item_profiles import MIN_INTERACTIONS, generate_item_profiles
+from reclm_hf.profiles.leakage import certify, certify_items
+from reclm_hf.profiles.neighbors import find_neighbors
+from reclm_hf.profiles.prompts import PromptStyle
 
 from .texts import neighbor_vectors
 
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger(__name__)
+
+SHARDS = "shards"
+USER_TABLE = "user_profiles.parquet"
+ITEM_TABLE = "item_profiles.parquet"
 
 
 def write_profiles(
@@ -34,6 +40,7 @@ def write_profiles(
     folder: Path,
     users: Sequence[int] | np.ndarray | None = None,
     mask_titles: bool = False,
+    style: PromptStyle | None = None,
 ) -> pd.DataFrame:
     """Profiles of `users` (rows; None: all with history) as of the cut of `split`, resumable in `folder`.
 
@@ -42,14 +49,64 @@ def write_profiles(
     Raises:
         LeakageError: a profile knows something from after the cut; the table is not written then.
     """
-    neighbors = top_neighbors(_neighbor_vectors(data, split, item_vectors, folder))
+    near = find_neighbors(_neighbor_vectors(data, split, item_vectors, folder))
     table = generate_user_profiles(
-        split, data.items, neighbors, engine, folder / "shards", users=users, mask_titles=mask_titles
+        split,
+        data.items,
+        near.rows,
+        engine,
+        folder / SHARDS,
+        users=users,
+        neighbors_by=near.by,
+        style=style,
+        mask_titles=mask_titles,
     )
+    return keep_users(table, split, data, folder)
+
+
+def keep_users(table: pd.DataFrame, split: Split, data: Interactions, folder: Path) -> pd.DataFrame:
+    """Certify a table of users' profiles, then write it; see `write_profiles`."""
     certificate = certify(table, split, data.items)
     write_json(certificate.to_dict(), folder / "certificate.json")
     certificate.require()
-    write_parquet(table, folder / "user_profiles.parquet", PROFILE_COLUMNS)
+    write_parquet(table, folder / USER_TABLE, PROFILE_COLUMNS)
+    return table
+
+
+def write_item_profiles(
+    data: Interactions,
+    split: Split,
+    item_vectors: np.ndarray,
+    user_profiles: pd.DataFrame,
+    engine: Any,
+    folder: Path,
+    style: PromptStyle | None = None,
+    min_interactions: int = MIN_INTERACTIONS,
+) -> pd.DataFrame:
+    """Profiles of the items with enough interactions, and of all cold ones, as of the cut of `split`, resumable.
+
+    `folder` receives the shards, `item_profiles.parquet` and `item_certificate.json`.
+
+    Args:
+        user_profiles: as of the same cut.
+
+    Raises:
+        TableError: as `generate_item_profiles`. LeakageError: as `write_profiles`.
+    """
+    table = generate_item_profiles(
+        split,
+        data.items,
+        user_profiles,
+        item_vectors,
+        engine,
+        folder / f"item-{SHARDS}",
+        min_interactions=min_interactions,
+        style=style,
+    )
+    certificate = certify_items(table, split, data.items, user_profiles)
+    write_json(certificate.to_dict(), folder / "item_certificate.json")
+    certificate.require()
+    write_parquet(table, folder / ITEM_TABLE, ITEM_PROFILE_COLUMNS)
     return table
 
 
@@ -60,6 +117,7 @@ def write_fold_profiles(
     engine: Any,
     folder: Path,
     users: Sequence[int] | np.ndarray | None = None,
+    style: PromptStyle | None = None,
 ) -> list[pd.DataFrame]:
     """Profiles written from the earlier and from the later half of the history of `split`, for `cross_fit` training.
 
@@ -73,12 +131,13 @@ def write_fold_profiles(
     for number, part in enumerate(time_folds(split)):
         known = np.unique(part.history_user)
         chosen = known if users is None else np.intersect1d(known, users)
-        tables.append(write_profiles(data, part, item_vectors, engine, folder / f"fold-{number}", chosen))
+        place = folder / f"fold-{number}"
+        tables.append(write_profiles(data, part, item_vectors, engine, place, chosen, style=style))
     return tables
 
 
 def _neighbor_vectors(data: Interactions, split: Split, item_vectors: np.ndarray, folder: Path) -> np.ndarray:
-    # Kept beside the shards: retraining on other hardware could move a neighbour and with it every input hash.
+    # Kept beside the shards: retraining on other hardware could move a neighbour, and a resumed run must go on alike.
     from safetensors import safe_open
     from safetensors.numpy import save_file
 

@@ -20,24 +20,26 @@ def encode_items(data: Interactions, encoder: Any) -> np.ndarray:
     return encoder.encode(data.items["text"].tolist())
 
 
-def encode_profiles(table: pd.DataFrame, user_ids: np.ndarray, encoder: Any) -> np.ndarray:
-    """[U, d_t] float32 encoder vectors of the profiles, zero rows for users without one.
+def encode_profiles(table: pd.DataFrame, ids: np.ndarray, encoder: Any) -> np.ndarray:
+    """[n, d_t] float32 encoder vectors of the profiles of `ids`, zero rows for those without one.
 
     Args:
-        table: the `user_profiles` columns; rows of users that are not in `user_ids` are an error.
+        table: the columns of `user_profiles` or `item_profiles`. ids: [n] user ids, or item ids.
 
     Raises:
-        KeyError: a profile of an unknown user, named.
+        KeyError: a profile of an unknown user or item, named.
     """
-    row = {user: position for position, user in enumerate(user_ids)}
-    unknown = [user for user in table["user_id"] if user not in row]
+    what = "item" if "item_id" in table.columns else "user"
+    owners = table[f"{what}_id"]
+    row = {identity: position for position, identity in enumerate(ids)}
+    unknown = [owner for owner in owners if owner not in row]
     if unknown:
         raise KeyError(
-            f"profiles of {len(unknown)} users who are not in the data, first {unknown[0]!r}: wrong data set?"
+            f"profiles of {len(unknown)} {what}s that are not in the data, first {unknown[0]!r}: wrong data set?"
         )
-    vectors = np.zeros((len(user_ids), encoder.dimension), dtype=np.float32)
+    vectors = np.zeros((len(ids), encoder.dimension), dtype=np.float32)
     written = table["profile"].str.strip() != ""
-    rows = [row[user] for user in table["user_id"][written]]
+    rows = [row[owner] for owner in owners[written]]
     if rows:
         vectors[rows] = encoder.encode(table["profile"][written].tolist())
     return vectors

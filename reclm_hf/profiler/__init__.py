@@ -1,1 +1,1 @@
-"""The language model that writes profiles and answers Yes or No: base model, adapter, tokenizer and what goes with them."""
+"""The language model that writes profiles and answers Yes or No: base, adapter, tokenizer and what goes with them."""

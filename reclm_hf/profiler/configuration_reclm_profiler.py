@@ -11,7 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..profiles.dialogues import DIALOGUE_PROMPT_VERSION
+from .. import __version__
+from ..profiles.dialogues import DIALOGUE_VERSION
 from ..profiles.evidence import HISTORY_ITEMS, NEIGHBOR_ITEMS
 from ..profiles.item_prompts import ITEM_PROMPT_VERSION
 from ..profiles.neighbors import NEIGHBORS
@@ -26,19 +27,19 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 FORMAT = 1
 """Counts up when a reader of the older form would misunderstand the file."""
 
-_RECORDED = ("reclm-hf", "transformers", "peft", "torch")
+_RECORDED = ("transformers", "peft", "torch")
 _REVISION = re.compile(r"[\w.\-/]+")
 _COUNTS = {"user_size": 1, "item_size": 1, "history_items": 1, "neighbors": 0, "neighbor_items": 0}
 
 
 def current_prompts() -> dict[str, str]:
     """The versions of the prompts as this package renders them, by kind."""
-    return {"user": PROMPT_VERSION, "item": ITEM_PROMPT_VERSION, "dialogue": DIALOGUE_PROMPT_VERSION}
+    return {"user": PROMPT_VERSION, "item": ITEM_PROMPT_VERSION, "dialogue": DIALOGUE_VERSION}
 
 
 def installed_versions() -> dict[str, str]:
     """The versions of the packages that a profiler is made with; absent ones are left out."""
-    found = {}
+    found = {"reclm-hf": __version__}
     for name in _RECORDED:
         try:
             found[name] = metadata.version(name)
@@ -81,7 +82,7 @@ class RecLMProfilerConfig:
     prompts: Mapping[str, str] = field(default_factory=current_prompts)
     user_size: int = USER_ITEMS
     item_size: int = ITEM_ITEMS
-    style: PromptStyle = PromptStyle()
+    style: PromptStyle = field(default_factory=PromptStyle)
     history_items: int = HISTORY_ITEMS
     neighbors: int = NEIGHBORS
     neighbor_items: int = NEIGHBOR_ITEMS
@@ -146,7 +147,8 @@ class RecLMProfilerConfig:
         """Read `profiler_config.json` of a folder.
 
         Raises:
-            FileNotFoundError: there is none. ValueError: it is broken or means nothing; the message names file and field.
+            FileNotFoundError: there is none.
+            ValueError: it is broken or means nothing; the message names file and field.
         """
         path = Path(folder) / PROFILER_CONFIG
         try:

@@ -38,17 +38,24 @@ def fetch(
     token: str | bool | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
+    weights: bool = True,
 ) -> ResolvedModel:
     """A model's or adapter's files: a folder, the Hub or its cache at one commit, or a bundle that stands in.
 
+    Args:
+        weights: whether they are needed; without, only settings and tokenizer are fetched.
+
     Raises:
         OSError: nothing of that name could be found or fetched; says why and what to do.
+        BundleError: neither could a bundle; see `resolve_model`.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     if Path(source).expanduser().is_dir():
         return ResolvedModel(source, None, str(Path(source).expanduser()))
+    if source in BUNDLES and not (token or cache_dir or local_files_only):
+        return resolve_model(source, revision)  # asks the Hub once and shortly
     try:
         folder = snapshot_download(
             source,
@@ -57,7 +64,7 @@ def fetch(
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             allow_patterns=list(REPOSITORY_FILES),
-            ignore_patterns=["*/*"],
+            ignore_patterns=["*/*"] if weights else ["*/*", "*.safetensors"],
         )
     except HFValidationError as error:
         raise OSError(f"{source!r} is neither a folder nor a Hub id of the form owner/name") from error
@@ -72,18 +79,21 @@ def fetch(
     return ResolvedModel(source, Path(folder).name, folder)
 
 
-def read_config(found: ResolvedModel) -> RecLMProfilerConfig:
+def read_config(found: ResolvedModel, base_model: str | None = None) -> RecLMProfilerConfig:
     """The configuration of a fetched profiler; a stock adapter and a plain model get the usual one.
 
+    Args:
+        base_model: takes the place of the base model that an adapter names.
+
     Raises:
-        FileNotFoundError: files that the layout needs are missing.
-        ValueError: weights only as a pickle, a broken configuration, or one that names another base than the adapter.
+        FileNotFoundError: there is nothing to tell by what it is.
+        ValueError: a broken configuration, or one that names another base than the adapter.
     """
     folder = Path(found.path)
     if (folder / PROFILER_CONFIG).is_file():
         config = RecLMProfilerConfig.load(folder)
     elif (folder / ADAPTER_CONFIG).is_file():
-        config = _of_stock_adapter(folder)
+        config = _of_stock_adapter(folder, base_model)
         logger.warning(
             "%s has no %s: a stock adapter on %s, read with the usual prompts; what it was tuned on is not known",
             found.model_id,
@@ -92,23 +102,27 @@ def read_config(found: ResolvedModel) -> RecLMProfilerConfig:
         )
     elif (folder / "config.json").is_file():
         of_hub = found.revision if found.bundle is None else None
-        config = RecLMProfilerConfig(found.model_id, of_hub, layout="merged", prompts={}, versions={})
+        label = found.label if found.revision is not None else ""
+        config = RecLMProfilerConfig(found.model_id, of_hub, label, layout="merged", prompts={}, versions={})
         logger.info("%s has no %s: a model that was not tuned for profiles", found.model_id, PROFILER_CONFIG)
     else:
         raise FileNotFoundError(
             f"{found.model_id} is no profiler: it has neither {PROFILER_CONFIG} nor {ADAPTER_CONFIG} nor config.json"
         )
-    _require_weights(folder, config.layout)
-    if config.layout == "adapter":
+    if config.layout == "merged":
+        return config
+    if base_model is not None:
+        return replace(config, base_model=base_model, base_revision=None, base_label="")
+    if (folder / ADAPTER_CONFIG).is_file():
         _require_one_base(folder, config)
     return config
 
 
-def _of_stock_adapter(folder: Path) -> RecLMProfilerConfig:
+def _of_stock_adapter(folder: Path, base_model: str | None) -> RecLMProfilerConfig:
     settings = read_json(folder / ADAPTER_CONFIG)
     try:
         return RecLMProfilerConfig(
-            settings.get("base_model_name_or_path") or "",
+            base_model or settings.get("base_model_name_or_path") or "",
             settings.get("revision"),
             layout="adapter",
             prompts={},
@@ -118,7 +132,12 @@ def _of_stock_adapter(folder: Path) -> RecLMProfilerConfig:
         raise ValueError(f"{folder / ADAPTER_CONFIG}: base_model_name_or_path and revision: {error}") from error
 
 
-def _require_weights(folder: Path, layout: str) -> None:
+def require_weights(folder: Path, layout: str) -> None:
+    """Check that the files of a layout are there.
+
+    Raises:
+        FileNotFoundError: one is missing. ValueError: the weights are there as a pickle only.
+    """
     if layout == "adapter":
         for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
             if not (folder / name).is_file():
@@ -158,11 +177,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds {type(values).__name__}, not names and values: save or fetch it again")
     return values
-
-
-def rebased(config: RecLMProfilerConfig, base_model: str) -> RecLMProfilerConfig:
-    """The configuration with another base model, which has to be of the same size."""
-    return replace(config, base_model=base_model, base_revision=None, base_label="")
 
 
 def write_folder(path: str | Path, write: Callable[[Path], None], *, layout: str) -> Path:

@@ -1,4 +1,4 @@
-"""Base models and adapters: put together with every mismatch refused, taken apart again as plain PEFT or merged files."""
+"""Base models and adapters: put together with every mismatch refused, written as plain PEFT files or merged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from .files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_json
 
 if TYPE_CHECKING:
     import torch
@@ -40,14 +40,17 @@ def put_adapter(model: PreTrainedModel, folder: str | Path, *, trainable: bool =
     except ImportError as error:
         raise ImportError("Adapters need peft: pip install 'reclm-hf[train]'") from error
     folder = Path(folder)
-    settings = PeftConfig.from_pretrained(str(folder))
-    if settings.peft_type != "LORA":
+    stated = read_json(folder / ADAPTER_CONFIG)
+    if stated.get("peft_type") != "LORA":
         raise ValueError(
-            f"{folder / ADAPTER_CONFIG}: peft_type={str(settings.peft_type)!r}; only LORA is read. Merge the adapter "
+            f"{folder / ADAPTER_CONFIG}: peft_type={stated.get('peft_type')!r}; only LORA is read. Merge the adapter "
             "with peft and load the merged model."
         )
-    if settings.task_type not in (None, "CAUSAL_LM"):
-        raise ValueError(f"{folder / ADAPTER_CONFIG}: task_type={settings.task_type!r} writes nothing; CAUSAL_LM does.")
+    if stated.get("task_type") not in (None, "CAUSAL_LM"):
+        raise ValueError(
+            f"{folder / ADAPTER_CONFIG}: task_type={stated['task_type']!r} writes nothing; CAUSAL_LM does."
+        )
+    settings = PeftConfig.from_pretrained(str(folder))
     settings.inference_mode = not trainable
     base = model.name_or_path
     try:
@@ -56,7 +59,9 @@ def put_adapter(model: PreTrainedModel, folder: str | Path, *, trainable: bool =
     except SafetensorError as error:
         raise ValueError(f"{folder / ADAPTER_WEIGHTS} is not readable ({error}): save or fetch it again") from error
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"the adapter in {folder} does not fit the base model {base} ({_first_line(error)})") from error
+        raise ValueError(
+            f"the adapter in {folder} does not fit the base model {base} ({_first_lines(error)})"
+        ) from error
     wrong = [*result.missing_keys, *result.unexpected_keys]
     if wrong:
         raise ValueError(
@@ -66,7 +71,7 @@ def put_adapter(model: PreTrainedModel, folder: str | Path, *, trainable: bool =
     return adapted.eval()
 
 
-def _first_line(error: Exception) -> str:
+def _first_lines(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:2])[:300]
 

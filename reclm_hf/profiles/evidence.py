@@ -70,9 +70,9 @@ def histories(split: Split) -> list[list[int]]:
 
 
 def category_shares(split: Split, lines: Sequence[ItemLine]) -> dict[str, float]:
-    """Lower-case category -> share of the interactions before the cut that carry it."""
+    """Category -> share of the interactions before the cut that carry it."""
     counts: Counter[str] = Counter()
     for item, count in enumerate(np.bincount(split.history_item, minlength=split.n_items).tolist()):
         if count:
-            counts.update(dict.fromkeys({category.lower() for category in lines[item].categories}, count))
+            counts.update(dict.fromkeys(set(lines[item].categories), count))
     return {category: count / len(split.history_item) for category, count in counts.items()}

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MIN_INTERACTIONS = 5
-READERS = 5
+READERS = 20
+PHRASES = 6
 SIMILAR_ITEMS = 3
 
 
@@ -93,7 +96,11 @@ def generate_item_profiles(
             f"No item has {min_interactions} interactions and a user with a well-formed profile among them: "
             "write user profiles first, or lower min_interactions (`--min-interactions`)."
         )
-    messages = [item_message(lines[part.item], [readers[user] for user in part.readers]) for part in first]
+    shares = phrase_shares(readers.values())
+    messages = []
+    for part in first:
+        chosen = [readers[user] for user in part.readers]
+        messages.append(item_message(lines[part.item], *telling_phrases(chosen, shares)))
     rows = _write(first, messages, split, lines, engine, store, style, "item profiles", options)
     table = pd.DataFrame(rows, columns=list(ITEM_PROFILE_COLUMNS))
 
@@ -128,6 +135,35 @@ def choose_readers(
         if known:
             chosen.append(ItemEvidence(item, known[:n], []))
     return chosen
+
+
+def phrase_shares(profiles: Iterable[Profile]) -> dict[str, float]:
+    """Identity or interest -> share of the profiles that have it."""
+    profiles = list(profiles)
+    counts = Counter(phrase for profile in profiles for phrase in (*profile.identities, *profile.interests))
+    return {phrase: count / len(profiles) for phrase, count in counts.items()}
+
+
+def telling_phrases(
+    readers: Sequence[Profile], shares: Mapping[str, float], n: int = PHRASES
+) -> tuple[list[str], list[str]]:
+    """The identities, and the interests, that readers share more than everybody does, by count x log(1 / share).
+
+    Profiles one below the other would tell a small model what everybody likes: it copies the most common phrases.
+    """
+
+    def best(phrases: Iterable[str]) -> list[str]:
+        counts = Counter(phrases)
+        repeated = {phrase: count for phrase, count in counts.items() if count > 1}
+        if not repeated:  # what a single reader has is no trait of the audience: what is common is likelier one
+            return sorted(counts, key=lambda phrase: (-shares[phrase], phrase))[:n]
+        weight = {phrase: count * math.log(1 / min(shares[phrase], 1.0)) for phrase, count in repeated.items()}
+        return sorted(weight, key=lambda phrase: (-weight[phrase], phrase))[:n]
+
+    return (
+        best(phrase for reader in readers for phrase in reader.identities),
+        best(phrase for reader in readers for phrase in reader.interests),
+    )
 
 
 def choose_similar(

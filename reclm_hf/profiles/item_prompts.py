@@ -20,17 +20,17 @@ _SYSTEM = (
 _QUESTION = "What kind of people choose this thing, and what do they enjoy?"
 
 
-def item_message(item: ItemLine, readers: Sequence[Profile]) -> Message:
-    """Phase 1: the item, and the profiles of users who chose it."""
-    lines = [_thing(item), "Some people who chose it:", *(f"- {_shown(reader)}" for reader in readers), _QUESTION]
-    return {"role": "user", "content": "\n".join(lines)}
+def item_message(item: ItemLine, identities: Sequence[str], interests: Sequence[str]) -> Message:
+    """Phase 1: what stands out in the profiles of users who chose the item, and the item."""
+    lines = ["The people who chose this thing are: " + ", ".join(identities), "They enjoy: " + ", ".join(interests)]
+    return {"role": "user", "content": "\n".join([*lines, _thing(item), _QUESTION])}
 
 
 def cold_item_message(item: ItemLine, similar: Sequence[tuple[ItemLine, Profile]]) -> Message:
-    """Phase 2: an item that nobody has chosen, and similar items with their profiles."""
-    lines = [_thing(item), "Similar things, and who chooses them:"]
+    """Phase 2: similar items with their profiles, and an item that nobody has chosen."""
+    lines = ["Similar things, and who chooses them:"]
     lines += [f"- {line.title}: {_shown(profile)}" for line, profile in similar]
-    return {"role": "user", "content": "\n".join([*lines, _QUESTION])}
+    return {"role": "user", "content": "\n".join([*lines, _thing(item), _QUESTION])}
 
 
 def item_examples(style: PromptStyle) -> tuple[Message, ...]:
@@ -59,16 +59,8 @@ _EXAMPLES: tuple[Message, ...] = (
     {"role": "system", "content": _SYSTEM},
     item_message(
         ItemLine("Japanese Pull Saw", ("woodworking", "hand tools")),
-        [
-            _profile(
-                "woodworking enthusiast, hand tool collector, camping fan",
-                "oak furniture making, antique workshop manuals, campfire cooking",
-            ),
-            _profile(
-                "furniture restorer, patient craftsman, garden lover",
-                "dovetail joints, old cabinets, cottage gardens",
-            ),
-        ],
+        ["hand tool collector", "furniture restorer", "garden lover", "patient craftsman"],
+        ["dovetail joints", "old cabinets", "campfire cooking", "oak furniture making"],
     ),
     _answer(
         "hand tool collector, furniture restorer, weekend woodworker, patient craftsman, workshop tinkerer",

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..data.splits import Split
-from .profile import FUNCTION_WORDS
+from .title_probe import TitleProbe, probe_titles
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
-_WORD = re.compile(r"[^\W_]+")
-# Beside the articles and prepositions: words that make no title telling.
-_EMPTY_WORDS = FUNCTION_WORDS | {"is", "it", "this", "that", "you", "your", "my", "our", "i", "me", "we", "be", "part"}
 _SHOWN = 5
 
 
@@ -32,7 +27,8 @@ class Certificate:
 
     Attributes:
         split, cut: of which cut (microseconds UTC). rows: profiles checked. items_after: items first seen after it.
-        failures: one sentence for each finding, naming user and reason.
+        failures: one sentence for each finding, naming row (1 is the first), user or item, and reason.
+        probe: which titles of later items were looked for, and how often such a search errs on this table.
     """
 
     split: str
@@ -40,6 +36,7 @@ class Certificate:
     rows: int
     items_after: int
     failures: list[str] = field(default_factory=list)
+    probe: TitleProbe | None = None
 
     @property
     def passed(self) -> bool:
@@ -48,12 +45,20 @@ class Certificate:
 
     def to_dict(self) -> dict[str, Any]:
         """For a manifest."""
+        rate = {} if self.probe is None else {"false_positive_rate": self.probe.false_positive_rate}
         return {
             **asdict(self),
             "passed": self.passed,
             "failures": self.failures[:_SHOWN],
             "n_failures": len(self.failures),
+            "probe": None if self.probe is None else {**asdict(self.probe), **rate},
         }
+
+    def summary(self) -> str:
+        """One line for a person."""
+        verdict = "no leak found" if self.passed else f"{len(self.failures)} leaks"
+        line = f"{self.rows:,} profiles checked against the {self.split} cut: {verdict}"
+        return line if self.probe is None else f"{line}; {self.probe.summary()}"
 
     def require(self) -> None:
         """Raise `LeakageError` unless the table passed."""
@@ -69,70 +74,148 @@ class Certificate:
 def certify(profiles: pd.DataFrame, split: Split, items: pd.DataFrame) -> Certificate:
     """Check a `user_profiles` table against a cut.
 
-    Each evidence item must be in the history, before the cut, of the user or of one of the named neighbours; `as_of`
-    must not be after the cut; no profile may hold the title of an item first seen later (titles of two content words
-    or more, or any title together with its year).
+    Each evidence item must be in the history, before the cut, of the user or of one of the named neighbours, or, where
+    nothing is known of the user (`source` "prior"), have been chosen by anybody before it; a profile written from
+    interactions must name its evidence. `as_of` must not be after the cut. No profile may name an item first seen
+    later; see `probe_titles`.
 
     Args:
+        profiles: `PROFILE_COLUMNS`; without `source`, all are taken for written from interactions.
         items: the item table in the order of the split's item rows.
     """
+    known = _Known(split)
+    leaks: list[list[str]] = []
+    shown: list[list[int]] = []
+    for row in profiles.itertuples():
+        evidence = _listed(row.evidence)
+        leaks.append([*_user_leaks(row, evidence, known), *_date_leaks(row.as_of, known)])
+        shown.append([known.item[item] for item in evidence if known.is_warm(item)])
+    return _certificate(profiles, "user", leaks, shown, split, items)
+
+
+def certify_items(
+    profiles: pd.DataFrame, split: Split, items: pd.DataFrame, user_profiles: pd.DataFrame | None = None
+) -> Certificate:
+    """Check an `item_profiles` table against a cut.
+
+    Each user of the evidence must have interacted with the item before the cut, each similar item must have been seen
+    by then; a profile must name what it was written from. `as_of` must not be after the cut. No profile may name an
+    item first seen later but the item itself.
+
+    Args:
+        profiles: `ITEM_PROFILE_COLUMNS`.
+        items: the item table in the order of the split's item rows.
+        user_profiles: the table that phase "interactions" read. Where it is given, it must hold every user of the
+            evidence, as of a time not after the cut.
+    """
+    known = _Known(split)
+    read = None if user_profiles is None else dict(zip(user_profiles["user_id"], user_profiles["as_of"], strict=True))
+    leaks: list[list[str]] = []
+    shown: list[list[int]] = []
+    for row in profiles.itertuples():
+        leaks.append([*_item_leaks(row, known, read), *_date_leaks(row.as_of, known)])
+        own = (row.item_id, *_listed(row.neighbors))
+        shown.append([known.item[item] for item in own if item in known.item])
+    return _certificate(profiles, "item", leaks, shown, split, items)
+
+
+class _Known:
+    """What a split says of ids and histories before its cut."""
+
+    def __init__(self, split: Split) -> None:
+        import pandas as pd
+
+        self.user = {str(user): row for row, user in enumerate(split.user_ids)}
+        self.item = {str(item): row for row, item in enumerate(split.item_ids)}
+        self.cut = None if split.cut is None else pd.Timestamp(split.cut, unit="us", tz="UTC")
+        self._warm = split.warm
+        self._histories = split.history_matrix()
+
+    def is_warm(self, item: str) -> bool:
+        """Whether an item of that id was chosen by anybody before the cut."""
+        return item in self.item and bool(self._warm[self.item[item]])
+
+    def chosen_by(self, users: Iterable[str]) -> set[int]:
+        """Item rows in the histories of these users, as far as they are in the data."""
+        bounds = self._histories.indptr
+        rows = [self.user[user] for user in users if user in self.user]
+        return {int(item) for row in rows for item in self._histories.indices[bounds[row] : bounds[row + 1]]}
+
+
+def _user_leaks(row: Any, evidence: Sequence[str], known: _Known) -> Iterator[str]:
+    source = getattr(row, "source", "interactions")
+    if source not in ("interactions", "stated", "prior"):
+        yield f"source {source!r} is none of interactions, stated, prior."
+    elif source == "interactions" and row.user_id not in known.user:
+        yield "is not in the data."
+        return
+    elif source == "interactions" and not evidence:
+        yield "was written from interactions, but names no evidence."
+    if source == "prior":
+        yield from (
+            f"evidence {item!r} was chosen by nobody before the cut." for item in evidence if not known.is_warm(item)
+        )
+        return
+    chosen = known.chosen_by((row.user_id, *_listed(row.neighbors)))
+    for item in evidence:
+        if known.item.get(item) not in chosen:
+            yield f"evidence {item!r} is in no history before the cut."
+
+
+def _item_leaks(row: Any, known: _Known, read: dict[str, Any] | None) -> Iterator[str]:
+    evidence, neighbors = _listed(row.evidence), _listed(row.neighbors)
+    if row.item_id not in known.item:
+        yield "is not in the data."
+        return
+    if row.phase not in ("interactions", "similar_items"):
+        yield f"phase {row.phase!r} is neither interactions nor similar_items."
+    elif not (evidence if row.phase == "interactions" else neighbors):
+        yield f"phase {row.phase}, but names nothing that it was written from."
+    for user in evidence:
+        if known.item[row.item_id] not in known.chosen_by([user]):
+            yield f"evidence: user {user!r} did not choose it before the cut."
+        elif read is not None and user not in read:
+            yield f"evidence: user {user!r} has no profile in the given table."
+        elif read is not None:
+            yield from (f"read the profile of user {user!r}, whose {leak}" for leak in _date_leaks(read[user], known))
+    yield from (f"similar item {item!r} was first seen later." for item in neighbors if not known.is_warm(item))
+
+
+def _date_leaks(as_of: Any, known: _Known) -> Iterator[str]:
     import pandas as pd
 
-    user_row = {user: row for row, user in enumerate(split.user_ids)}
-    item_row = {item: row for row, item in enumerate(split.item_ids)}
-    pairs = set((split.history_user.astype(np.int64) * split.n_items + split.history_item).tolist())
-    later = np.flatnonzero(~split.warm)
-    # What is said of a title that an earlier item bears too is no leak.
-    earlier = {_content_words(title) for title in items["title"].to_numpy()[split.warm]}
-    titles = [
-        (title, words) for title in items["title"].to_numpy()[later] if (words := _content_words(title)) not in earlier
+    # A profile without a date is not known to be from before the cut.
+    if known.cut is not None and (pd.isna(as_of) or as_of > known.cut):
+        yield f"as_of {as_of} is not before the cut."
+
+
+def _certificate(
+    profiles: pd.DataFrame,
+    kind: str,
+    leaks: Sequence[list[str]],
+    shown: Sequence[list[int]],
+    split: Split,
+    items: pd.DataFrame,
+) -> Certificate:
+    texts = [_text(row) for row in profiles.itertuples()]
+    named, probe = probe_titles(texts, items, split.warm, shown)
+    failures = [
+        f"row {number} ({kind} {identity!r}): {leak}"
+        for number, (identity, own, titles) in enumerate(
+            zip(profiles[f"{kind}_id"], leaks, named, strict=True), start=1
+        )
+        for leak in (*own, *(f"names {title!r}, first seen later." for title in titles))
     ]
-    failures: list[str] = []
-    for row in profiles.itertuples():
-        failures += _evidence_leaks(row, split, user_row, item_row, pairs)
-        # A profile without a date is not known to be from before the cut.
-        if split.cut is not None and (pd.isna(row.as_of) or row.as_of > pd.Timestamp(split.cut, unit="us", tz="UTC")):
-            failures.append(f"user {row.user_id!r}: as_of {row.as_of} is not before the cut.")
-        failures += [
-            f"user {row.user_id!r}: names {title!r}, first seen later."
-            for title in _named(row.profile if isinstance(row.profile, str) else "", titles)
-        ]
-    return Certificate(split.name, split.cut, len(profiles), len(later), failures)
+    return Certificate(split.name, split.cut, len(profiles), int((~split.warm).sum()), failures, probe)
 
 
-def _evidence_leaks(
-    row: Any, split: Split, user_row: dict[str, int], item_row: dict[str, int], pairs: set[int]
-) -> list[str]:
-    if row.user_id not in user_row:
-        return [f"user {row.user_id!r}: is not in the data."]
-    neighbors, evidence = ([] if names is None else names for names in (row.neighbors, row.evidence))
-    readers = [user_row[user] for user in (row.user_id, *neighbors) if user in user_row]
-    leaks = []
-    for item in evidence:
-        known = item in item_row and any(reader * split.n_items + item_row[item] in pairs for reader in readers)
-        if not known:
-            leaks.append(f"user {row.user_id!r}: evidence {item!r} is in no history before the cut.")
-    return leaks
+def _text(row: Any) -> str:
+    """The profile, and what its lists say beside it: all that anybody may read or embed."""
+    text = row.profile if isinstance(row.profile, str) else ""
+    beside = [phrase for phrase in (*_listed(row.identities), *_listed(row.interests)) if phrase not in text]
+    return ", ".join([text, *beside])
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
-
-
-def _content_words(title: str) -> tuple[str, ...]:
-    return _words(_YEAR.sub("", title))
-
-
-def _named(profile: str, titles: list[tuple[str, tuple[str, ...]]]) -> list[str]:
-    words = _words(profile)
-    text = f" {' '.join(words)} "
-    found = []
-    for title, title_words in titles:
-        if not title_words or title_words[0] not in words:
-            continue
-        phrase = " ".join(title_words)
-        telling = len([word for word in title_words if word not in _EMPTY_WORDS]) >= 2
-        year = _YEAR.search(title)
-        if (telling and f" {phrase} " in text) or (year and f" {phrase} {year[1]} " in text):
-            found.append(title)
-    return found
+def _listed(value: Any) -> list[str]:
+    """A list column's value; a missing one is empty."""
+    return [str(entry) for entry in value] if isinstance(value, list | tuple | np.ndarray) else []

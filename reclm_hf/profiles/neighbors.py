@@ -43,13 +43,29 @@ def find_neighbors(vectors: np.ndarray, text_vectors: np.ndarray | None = None, 
         return Neighbors(rows, by)
     if len(text_vectors) != len(rows):
         raise ValueError(f"{len(text_vectors)} text vectors for {len(rows)} users: give one for each, zero for none.")
-    known = np.asarray(vectors, dtype=np.float32).any(axis=1)
-    unit, has_text = _unit(text_vectors)
-    asking, offered = np.flatnonzero(~known & has_text), np.flatnonzero(known & has_text)
-    if len(asking) and len(offered):
-        rows[asking] = _nearest(unit[asking], unit[offered], offered, n, np.full(len(asking), -1), _BLOCK)
-        by[asking] = BY_TEXT
+    known = _unit(vectors, n)[1]
+    texts = np.asarray(text_vectors, dtype=np.float32)
+    asking = np.flatnonzero(~known)
+    rows[asking] = nearest_by_text(texts[asking], np.where(known[:, None], texts, 0.0), n)
+    by[asking] = np.where(rows[asking, 0] >= 0, BY_TEXT, BY_NOTHING)
     return Neighbors(rows, by)
+
+
+def nearest_by_text(asking: np.ndarray, known: np.ndarray, n: int = NEIGHBORS) -> np.ndarray:
+    """[Q, n] int32 rows of `known` that are most similar to each of the people `asking`, best first; -1 for none.
+
+    Args:
+        asking: [Q, d_t] text vectors of people without history. known: [U, d_t] those of users with one. A zero row
+            says that there is no text: it finds nobody, and nobody finds it.
+
+    Raises:
+        ValueError: n < 1, or vectors that are not finite.
+    """
+    (queries, said), (unit, offered) = _unit(asking, n), _unit(known, n)
+    rows, people = np.flatnonzero(offered), np.flatnonzero(said)
+    found = np.full((len(queries), n), -1, dtype=np.int32)
+    found[people] = _nearest(queries[people], unit[rows], rows, n, np.full(len(people), -1), _BLOCK)
+    return found
 
 
 def top_neighbors(vectors: np.ndarray, n: int = NEIGHBORS, *, block: int = _BLOCK) -> np.ndarray:
@@ -65,17 +81,17 @@ def top_neighbors(vectors: np.ndarray, n: int = NEIGHBORS, *, block: int = _BLOC
     Raises:
         ValueError: n < 1, or vectors that are not finite.
     """
-    if n < 1:
-        raise ValueError(f"n={n}: ask for at least one neighbour.")
-    unit, known = _unit(vectors)
+    unit, known = _unit(vectors, n)
     allowed = np.flatnonzero(known)
     found = np.full((len(unit), n), -1, dtype=np.int32)
     found[allowed] = _nearest(unit[allowed], unit[allowed], allowed, n, np.arange(len(allowed)), block)
     return found
 
 
-def _unit(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _unit(vectors: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """float32 rows of length 1 (zero rows stay), and [U] bool: which rows are not zero."""
+    if n < 1:
+        raise ValueError(f"n={n}: ask for at least one neighbour.")
     vectors = np.asarray(vectors, dtype=np.float32)
     if not np.isfinite(vectors).all():
         raise ValueError("The user vectors hold NaN or infinite values; check the model that they come from.")
@@ -105,7 +121,7 @@ def _nearest(
             itself = np.flatnonzero((column >= 0) & (column < scores.shape[1]))
             scores[itself, column[itself]] = -np.inf
             _merge(scores, first, best, places)
-        found[start:stop] = np.where(places >= 0, names[places], -1)
+        found[start:stop] = np.append(names, -1)[places]  # -1 is the last place
     return found
 
 

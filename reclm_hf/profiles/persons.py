@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 _WORDS = """
-activist addict adventurer aficionado artist athlete baker beginner believer biker bookworm boy builder buff
-buyer camper child coach collector connoisseur consumer cook crafter craftsman creator critic cyclist dad
-dancer decorator designer devotee diner doer dreamer driver employee engineer enthusiast expert explorer fan
-farmer father fighter follower foodie friend gamer gardener geek girl giver grandparent guy hiker hobbyist
-homeowner host hostess hunter individual insider investor junkie kid lady learner listener lover maker man
-manager member mom mother musician nerd newcomer nomad observer organizer outdoorsman owl owner painter parent
-participant patriot people performer person photographer player poet professional programmer reader renter
-researcher resident rider romantic runner scholar scientist seeker shopper singer skeptic speaker specialist
-spectator student subscriber supporter teacher teen teenager thinker tinkerer tourist toddler traveler
-traveller user veteran viewer visitor volunteer voter walker watcher winner woman worker
+activist actor actress addict adult adventurer aficionado artist athlete author baker beginner believer biker
+bookworm boy buff builder buyer camper child coach collector connoisseur consumer cook crafter craftsman
+creator critic cyclist dad dancer decorator designer detective devotee diner director doer dreamer driver
+employee engineer entertainer enthusiast expert explorer fan farmer father fighter filmmaker follower foodie
+friend gamer gardener geek girl giver grandparent guy hiker hobbyist homeowner host hostess hunter individual
+insider investor junkie kid lady learner listener lover maker man manager member mom mother musician nerd
+newcomer nomad observer organizer outdoorsman owl owner painter parent participant patriot people performer
+person photographer player poet professional programmer reader renter researcher resident rider romantic
+runner scholar scientist seeker shopper singer skeptic speaker specialist spectator student subscriber
+supporter teacher teen teenager thinker teller tinkerer toddler tourist traveler traveller user veteran viewer
+visitor volunteer voter walker watcher winner woman worker writer youth
 """
 _NOUNS = frozenset(_WORDS.split())
 _ENDINGS = (

@@ -1,14 +1,14 @@
 """Pairs of a profile and a worse one for the same request: what a reward model is trained on (RecLM eq. 6).
 
-The paper names the kinds of mistakes; each is made here on purpose, in a given share. Three of them keep the format and
-are wrong in content only (`neighbor`, `diluted`, `weak_prompt`), so that a reward model cannot get by on the format.
+Each kind of mistake is made on purpose, in a given share. Three kinds keep the format and are wrong in content only
+(`neighbor`, `diluted`, `weak_prompt`), so that a reward model cannot get by on the format.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +20,14 @@ from ..data.tables import PREFERENCE_COLUMNS, TableError, require_columns
 from .engines import Engine, GeneratedProfile, ProfileRequest
 from .evidence import UserEvidence, histories
 from .generate import MASKED, input_hash, user_requests
-from .profile import IDENTITY_LABEL, INTERESTS_LABEL, USER_ITEMS, Profile, parse, render, well_formed
+from .profile import USER_ITEMS, Profile, parse, well_formed
 from .prompts import PROMPT_VERSION, Message, PromptStyle, item_lines
+from .rejected import KINDS, WEAK_PROMPT, can_reject, reject, same_profile
 from .shards import Job, ShardStore, write_jobs
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = ("neighbor", "diluted", "missing_section", "repetition", "empty", "weak_prompt")
 DEFAULT_SHARES: Mapping[str, float] = {
     "neighbor": 0.30,
     "diluted": 0.25,
@@ -36,7 +36,7 @@ DEFAULT_SHARES: Mapping[str, float] = {
     "empty": 0.05,
     "weak_prompt": 0.15,
 }
-"""Two thirds and more are wrong in content only: a missing section is seen without reading."""
+"""70 % are wrong in content only: a missing section is seen without reading."""
 
 _WEAK_COLUMNS = {
     "user_id": "string",
@@ -120,19 +120,23 @@ def build_preferences(
     import pandas as pd
 
     _check(shares, pairs_per_user)
-    if shares.get("weak_prompt", 0) > 0 and weak is None:
+    if shares.get(WEAK_PROMPT, 0) > 0 and weak is None:
         raise ValueError("Pairs of kind 'weak_prompt' need an engine or a table of weak profiles, or a share of 0.")
     skipped: Counter[str] = Counter()
     cases = _cases(profiles, split, items, style or PromptStyle(), skipped)
     eligible = {kind: [key for key, case in cases.items() if _can(kind, case, weak)] for kind in KINDS}
     planned = _assign(list(cases), eligible, shares, pairs_per_user, seed, skipped)
-    weak_texts = _weak_texts([cases[key] for key in planned["weak_prompt"]], weak, weak_folder, split)
+    weak_texts = _weak_texts([cases[key] for key in planned[WEAK_PROMPT]], weak, weak_folder, split)
     rows = []
     for kind, users in planned.items():
         for user in users:
             case = cases[user]
-            text = weak_texts[user] if kind == "weak_prompt" else _MAKERS[kind](case, _rng(seed, user, kind))
-            if _same(parse(text), case.own):
+            text = (
+                weak_texts[user]
+                if kind == WEAK_PROMPT
+                else reject(kind, case.own, case.neighbors, _rng(seed, user, kind))
+            )
+            if same_profile(parse(text), case.own):
                 skipped[f"{kind}: the same profile came out"] += 1
                 continue
             rows.append(_row(case, kind, text))
@@ -234,13 +238,9 @@ def _evidence(table: pd.DataFrame, split: Split) -> list[UserEvidence]:
 
 def _can(kind: str, case: _Case, weak: Engine | Mapping[str, str] | None) -> bool:
     """Whether a pair of that kind can be made of a case."""
-    if kind == "neighbor":
-        return any(not _same(other, case.own) for other in case.neighbors)
-    if kind == "diluted":
-        return any(_fresh(case.own, other) for other in case.neighbors)
-    if kind == "weak_prompt":
+    if kind == WEAK_PROMPT:
         return case.user_id in weak if isinstance(weak, Mapping) else case.weak_request is not None
-    return True
+    return can_reject(kind, case.own, case.neighbors)
 
 
 def _assign(
@@ -334,88 +334,6 @@ def _row(case: _Case, kind: str, rejected: str) -> dict[str, Any]:
         "user_id": case.user_id,
         "accepted": None,
     }
-
-
-def _neighbor(case: _Case, rng: np.random.Generator) -> str:
-    return render(_pick([other for other in case.neighbors if not _same(other, case.own)], rng))
-
-
-def _diluted(case: _Case, rng: np.random.Generator) -> str:
-    """Some items of the own profile, not all, give way to a neighbour's."""
-    own = case.own
-    fresh = _pick([found for other in case.neighbors if (found := _fresh(own, other))], rng)
-    sections = []
-    for kept, foreign in ((own.identities, fresh.identities), (own.interests, fresh.interests)):
-        items = list(kept)
-        count = min(int(rng.integers(1, len(items))), len(foreign))
-        places = rng.choice(len(items), count, replace=False)
-        for place, item in zip(places, rng.choice(len(foreign), count, replace=False), strict=True):
-            items[int(place)] = foreign[int(item)]
-        sections.append(tuple(items))
-    return render(Profile(*sections))
-
-
-def _missing_section(case: _Case, rng: np.random.Generator) -> str:
-    identities, interests = ", ".join(case.own.identities), ", ".join(case.own.interests)
-    return _pick(
-        [
-            f"{IDENTITY_LABEL} {identities}",
-            f"{INTERESTS_LABEL} {interests}",
-            f"{IDENTITY_LABEL} {identities}; {INTERESTS_LABEL}",
-        ],
-        rng,
-    )
-
-
-def _repetition(case: _Case, rng: np.random.Generator) -> str:
-    """One item throughout, the first item once more at the end, or the second section a copy of the first."""
-    own = case.own
-    return render(
-        _pick(
-            [
-                Profile(own.identities[:1] * len(own.identities), own.interests[:1] * len(own.interests)),
-                Profile((*own.identities[:-1], own.identities[0]), (*own.interests[:-1], own.interests[0])),
-                Profile(own.identities, own.identities),
-            ],
-            rng,
-        )
-    )
-
-
-def _empty(case: _Case, rng: np.random.Generator) -> str:
-    return _pick(["", f"{IDENTITY_LABEL} ; {INTERESTS_LABEL}"], rng)
-
-
-_MAKERS: Mapping[str, Callable[[_Case, np.random.Generator], str]] = {
-    "neighbor": _neighbor,
-    "diluted": _diluted,
-    "missing_section": _missing_section,
-    "repetition": _repetition,
-    "empty": _empty,
-}
-
-
-def _fresh(own: Profile, other: Profile) -> Profile | None:
-    """What another profile has that the own one does not have; None for nothing."""
-    used = {item.casefold() for item in (*own.identities, *own.interests)}
-    identities = tuple(item for item in other.identities if item.casefold() not in used)
-    used.update(item.casefold() for item in identities)
-    interests = tuple(item for item in other.interests if item.casefold() not in used)
-    return Profile(identities, interests) if identities or interests else None
-
-
-def _same(left: Profile, right: Profile) -> bool:
-    """Whether two profiles have the same items in each section, in whatever order."""
-    return _as_sets(left) == _as_sets(right)
-
-
-def _as_sets(profile: Profile) -> tuple[frozenset[str], frozenset[str]]:
-    identities, interests = ((item.casefold() for item in part) for part in (profile.identities, profile.interests))
-    return frozenset(identities), frozenset(interests)
-
-
-def _pick[T](choices: Sequence[T], rng: np.random.Generator) -> T:
-    return choices[int(rng.integers(len(choices)))]
 
 
 def _rng(seed: int, user: str, kind: str) -> np.random.Generator:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 PROMPT_VERSION = "user-2"
 
+STATED_CHARACTERS = 400
+"""Of what a person without history says to like."""
+
 SHOWABLE = ("title", "categories", "text")
 """Columns of the item table that a prompt can show."""
 
@@ -140,6 +143,18 @@ def user_message(
     return {"role": "user", "content": "\n".join([*lines, _QUESTION])}
 
 
+def stated_message(text: str, similar: Sequence[ItemLine]) -> Message:
+    """The request for somebody without history, from what the person says to like."""
+    lines = ["Similar people chose: " + "; ".join(line.title for line in similar), ""] if similar else []
+    lines.append("This person says: " + neutralize(text, STATED_CHARACTERS))
+    return {"role": "user", "content": "\n".join([*lines, _QUESTION])}
+
+
+def prior_message(popular: Sequence[ItemLine]) -> Message:
+    """The request for anybody of whom nothing is known: what most people chose stands for the person's own list."""
+    return {"role": "user", "content": "\n".join(["Most people chose:", *map(str, popular), _QUESTION])}
+
+
 def examples(style: PromptStyle) -> tuple[Message, ...]:
     """What every request for a user's profile begins with."""
     return (in_language(EXAMPLES[0], style.language), *EXAMPLES[1:])
@@ -159,7 +174,9 @@ def standout(history: Sequence[ItemLine], shares: Mapping[str, float]) -> list[s
     Counts alone would name the catalogue's most common categories for everybody.
     """
     counts = Counter(category for line in history for category in set(line.categories))
-    weight = {name: n * math.log(1 / min(shares.get(name, _UNSEEN_SHARE), 1.0)) for name, n in counts.items()}
+    # A single item makes no trait, unless there is nothing else to go by.
+    repeated = {name: n for name, n in counts.items() if n > 1} or counts
+    weight = {name: n * math.log(1 / min(shares.get(name, _UNSEEN_SHARE), 1.0)) for name, n in repeated.items()}
     return sorted(weight, key=lambda name: (-weight[name], name))[:STANDOUT_CATEGORIES]
 
 

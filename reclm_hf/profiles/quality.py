@@ -90,7 +90,7 @@ def personalisation(
             f"{profiles.shape[0]} profile vectors of width {profiles.shape[1]}, {len(owners)} owners and history "
             f"vectors of width {histories.shape[1]}: give one owner a profile and vectors of one encoder."
         )
-    known = histories.any(axis=1)
+    known = _filled(histories)
     if len(owners) and (owners.max() >= len(histories) or not known[owners].all()):
         raise ValueError("There is a profile of a user without history: leave such users out of the measure.")
     pool = np.flatnonzero(known) if others is None else np.unique(np.asarray(others)[known[np.asarray(others)]])
@@ -158,7 +158,7 @@ def over_smoothing(vectors: np.ndarray, neighbors: np.ndarray, seed: int = 0) ->
     vectors = _checked(vectors, "profile")
     if len(neighbors) != len(vectors):
         raise ValueError(f"{len(neighbors)} rows of neighbours for {len(vectors)} vectors: give one row each.")
-    known = vectors.any(axis=1)
+    known = _filled(vectors)
     pool = np.flatnonzero(known)
     directions = centered(vectors)
     near, far = [], []
@@ -195,7 +195,7 @@ def quality_report(
     texts = table["profile"].fillna("").tolist()
     histories = history_vectors(split, item_vectors)
     owners = np.array([row_of[user] for user in table["user_id"]], dtype=np.int64)
-    with_history = np.flatnonzero(histories[owners].any(axis=1))
+    with_history = np.flatnonzero(_filled(histories[owners]))
     owners = owners[with_history]
     vectors = _encoded([texts[row] for row in with_history], encoder, histories.shape[1])
     near = [[row_of[other] for other in others if other in row_of] for others in table["neighbors"].iloc[with_history]]
@@ -260,7 +260,7 @@ def centered(vectors: np.ndarray, center: np.ndarray | None = None) -> np.ndarra
     Texts of one kind share most of their direction; what tells them apart is what is left.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
-    known = vectors.any(axis=1)
+    known = _filled(vectors)
     if center is None:
         center = vectors[known].mean(axis=0) if known.any() else np.zeros(vectors.shape[1])
     return unit(np.where(known[:, None], vectors - center, 0.0))
@@ -270,6 +270,11 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     """Rows of length 1; zero rows, and what is left of equal ones after centring, become zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.where(norms > _SAME, vectors / np.maximum(norms, _SAME), 0.0)
+
+
+def _filled(vectors: np.ndarray) -> np.ndarray:
+    """[n] bool, the rows that are not zero."""
+    return np.asarray(vectors.any(axis=1))
 
 
 def _checked(vectors: np.ndarray, kind: str) -> np.ndarray:
@@ -297,7 +302,7 @@ def _encoded(texts: Sequence[str], encoder: Any, width: int) -> np.ndarray:
 
 def _means(vectors: np.ndarray, groups: Sequence[Sequence[int]]) -> np.ndarray:
     """[n, d] mean of the non-zero rows of each group; zero where it has none."""
-    known = vectors.any(axis=1)
+    known = _filled(vectors)
     means = np.zeros((len(groups), vectors.shape[1]))
     for row, group in enumerate(groups):
         members = [member for member in group if known[member]]

@@ -11,13 +11,14 @@ What the phrases say is the model's own.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
 from .persons import TASTES, names_person
 from .profile import USER_ITEMS, content_words, split_items
+from .stems import phrase_stems, stem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -25,11 +26,25 @@ if TYPE_CHECKING:
 MIN_WORDS = 2
 """Content words of an item at least: single words come out as a bare list of categories."""
 
-FULL_WORDS = 5
+FULL_WORDS = 4
 """An item of so many words, parts of hyphenated words included, gets no further one."""
 
+HYPHENATED = 4
+"""Letters before a hyphen at most."""
+
 _ENDS = ("\n", ";")
-_MARKS = set(" ,'-")
+_MARKS = set(" ,-")
+_TASTE_STEMS = frozenset(stem(taste) for taste in TASTES)
+# Where a phrase may not be closed yet, "in the dark" and "of the past" followed whatever it was; occupations are made
+# up ("comedy writer" for whoever sees comedies).
+_OCCUPATIONS = ("writer", "writers", "detective", "detectives", "author", "authors", "filmmaker", "filmmakers")
+_FILLERS = {
+    "identities": frozenset(
+        f" {word}" for word in ("in", "of", "who", "whose", "and", "or", "with", "from", *_OCCUPATIONS)
+    ),
+    "interests": frozenset(f" {word}" for word in ("in", *_OCCUPATIONS)),
+}
+_I_WORDS = frozenset(("in", "is", "it", "if", "its", "ice", "icy", "ill", "ink", "inn", "ivy"))
 
 
 class SlotVocabulary:
@@ -63,10 +78,18 @@ class SlotVocabulary:
                 banned = (short and closes) or (full and opens) or (hyphenated and hyphenates) or (ends and not last)
                 if not banned:
                     mask[token] = 0.0
-        self._tastes = torch.zeros(vocab_size)
-        for token, piece in enumerate(self.pieces):
-            if _begins_taste(piece):
-                self._tastes[token] = -torch.inf
+        self._avoided = {
+            "any": torch.zeros(vocab_size),
+            "identities": self._without(lambda piece: piece in _FILLERS["identities"], vocab_size),
+            "interests": self._without(
+                lambda piece: piece in _FILLERS["interests"] or _begins_taste(piece), vocab_size
+            ),
+        }
+
+    def _without(self, avoided: Callable[[str], bool], vocab_size: int) -> torch.Tensor:
+        mask = torch.zeros(vocab_size)
+        mask[[token for token, piece in enumerate(self.pieces) if avoided(piece)]] = -torch.inf
+        return mask
 
     def of(self, size: int, kind: str) -> SlotVocabulary:
         """The same vocabulary for another slot; the masks are shared.
@@ -86,9 +109,11 @@ class SlotVocabulary:
             len(content_words(current)) < MIN_WORDS or (self.kind == "identities" and not names_person(current))
         )
         last = len(_new_items(before, taken)) >= self.size - 1
-        # One hyphen a word: chains of them are how a small model avoids ever finishing an item.
-        mask = self._masks[short, full, "-" in current.rpartition(" ")[2], last]
-        return mask + self._tastes if self.kind == "interests" else mask
+        # Chains of hyphens are how a small model avoids ever finishing an item: one for a word, and after a short one
+        # ("sci-fi", "film-noir", but not "comedy-thriller-adventure").
+        word = current.rpartition(" ")[2]
+        mask = self._masks[short, full, "-" in word or len(word) > HYPHENATED, last]
+        return mask + self._avoided[self.kind]
 
     def text(self, tokens: Sequence[int]) -> str:
         """The slot's text, up to its end mark."""
@@ -118,14 +143,30 @@ class SlotVocabulary:
 
 
 def _new_items(text: str, taken: Sequence[str]) -> list[str]:
-    used = {item.casefold() for item in taken}
-    return [item for item in split_items(text) if item.casefold() not in used]
+    """The items that say something which no single one before them, of this slot or the other, has said."""
+    said = [phrase_stems(item) for item in taken]
+    items = []
+    for item in split_items(text):
+        stems = phrase_stems(item) - _TASTE_STEMS
+        if stems and not any(stems <= other for other in said):
+            items.append(item)
+            said.append(stems)
+    return items
 
 
 def _is_plain(piece: str) -> bool:
-    """Whether a token is made of lower-case letters and the marks of a phrase, with hyphens inside words only."""
+    """Whether a token is made of lower-case letters and the marks of a phrase, with hyphens inside words only.
+
+    A lone space or first letter begins no word that the model knows as one: words spelt out of such pieces are
+    inventions. So are those that begin with short pieces in "i", where the model wanted the pronoun and may not write
+    capitals.
+    """
     allowed = bool(piece) and all(letter in _MARKS or letter.islower() for letter in piece)
-    return allowed and " -" not in piece and "- " not in piece and "--" not in piece
+    word = piece[1:] if piece[0:1] == " " else ""
+    invented = (
+        piece == " " or (len(word) == 1 and word != "a") or (word[:1] == "i" and len(word) < 4 and word not in _I_WORDS)
+    )
+    return allowed and not invented and " -" not in piece and "- " not in piece and "--" not in piece
 
 
 def _begins_taste(piece: str) -> bool:

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from reclm_hf.data.bundled import bundled_profiles, bundled_splits
+from reclm_hf.data.tables import ITEM_PROFILE_COLUMNS
 from reclm_hf.profiles.generate import generate_user_profiles
-from reclm_hf.profiles.leakage import LeakageError, certify
+from reclm_hf.profiles.leakage import LeakageError, certify, certify_items
 from tests.checkerboard import answers, checkerboard
 from tests.profiles.tiny import WordEngine
 
@@ -36,6 +38,8 @@ def test_an_honest_table_passes(table, split, items):
     assert certificate.items_after == 8
     certificate.require()
     assert certificate.to_dict()["passed"] is True
+    assert certificate.to_dict()["probe"]["titles"] == 8
+    assert certificate.summary().startswith("50 profiles checked against the validation cut: no leak found; 8 later")
 
 
 def plant(table, row, column, value):
@@ -56,8 +60,7 @@ def test_evidence_from_after_the_cut_is_found(table, split, items):
     late = split.item_ids[answers(4, "validation")[1]]  # the neighbours have not seen it before the cut either
     planted = plant(table, 4, "evidence", [*table["evidence"][4], late])
     (failure,) = found(planted, split, items)
-    assert table["user_id"][4] in failure
-    assert late in failure
+    assert failure.startswith(f"row 5 (user '{table['user_id'][4]}'): evidence '{late}'")
 
 
 def test_evidence_of_a_stranger_is_found(table, split, items):
@@ -104,8 +107,169 @@ def test_an_unknown_user_is_found(table, split, items):
 
 def test_the_error_names_the_first_and_counts_the_rest(table, split, items):
     table["as_of"] = table["as_of"] + pd.Timedelta(days=1)
-    with pytest.raises(LeakageError, match=r"50 leaks.*user-00.* and 45 more.*profiles build"):
+    with pytest.raises(LeakageError, match=r"50 leaks.*row 1 \(user 'user-00'\).* and 45 more.*profiles build"):
         certify(table, split, items).require()
+
+
+def test_evidence_must_be_named(table, split, items):
+    assert "names no evidence" in found(plant(table, 3, "evidence", []), split, items)[0]
+    assert "names no evidence" in found(plant(table, 3, "evidence", None), split, items)[0]
+
+
+def test_lists_are_read_where_the_profile_does_not_hold_them(table, split, items):
+    later = items["title"][45]
+    (failure,) = found(plant(table, 3, "interests", ["old maps", later]), split, items)
+    assert later in failure
+
+
+def test_titles_and_dates_that_are_missing_stop_nothing(table, split, items):
+    items["title"] = items["title"].astype(object)
+    items.loc[[3, 45], "title"] = [None, float("nan")]
+    assert certify(table, split, items).passed
+
+
+def test_a_table_without_the_column_source_is_from_interactions(table, split, items):
+    assert certify(table.drop(columns="source"), split, items).passed
+    assert found(plant(table, 1, "source", "hearsay"), split, items) == [
+        "row 2 (user 'user-01'): source 'hearsay' is none of interactions, stated, prior."
+    ]
+
+
+@pytest.mark.parametrize("user", ["user-03", "somebody new"])
+def test_who_states_preferences_needs_no_history(table, split, items, user):
+    stated = plant(plant(table, 3, "source", "stated"), 3, "user_id", user)
+    assert certify(plant(stated, 3, "evidence", []), split, items).passed
+    assert certify(stated, split, items).passed, "the evidence is in the histories of the neighbours by text"
+    (failure,) = found(plant(plant(stated, 3, "neighbors", []), 3, "evidence", ["000"]), split, items)
+    assert "evidence '000' is in no history" in failure
+
+
+def test_of_whom_nothing_is_known_the_evidence_is_what_anybody_chose(table, split, items):
+    prior = plant(plant(plant(table, 3, "source", "prior"), 3, "user_id", "nobody"), 3, "neighbors", [])
+    assert certify(plant(prior, 3, "evidence", ["000", "001", "041"]), split, items).passed
+    (failure,) = found(plant(prior, 3, "evidence", ["000", "042"]), split, items)
+    assert failure == "row 4 (user 'nobody'): evidence '042' was chosen by nobody before the cut."
+    late = plant(prior, 3, "as_of", pd.Timestamp(split.cut + 1, unit="us", tz="UTC"))
+    assert "as_of" in found(plant(late, 3, "evidence", []), split, items)[0]
+
+
+def item_row(
+    split, item, *, users=(), similar=(), profile="User identity: night owl; User interests: old maps", **other
+):
+    """A row of item_profiles; all columns that nobody checks are left empty."""
+    row = {
+        **dict.fromkeys(ITEM_PROFILE_COLUMNS),
+        "item_id": f"{item:03d}",
+        "profile": profile,
+        "evidence": [str(split.user_ids[user]) for user in users],
+        "neighbors": [f"{other:03d}" for other in similar],
+        "as_of": pd.Timestamp(split.cut, unit="us", tz="UTC"),
+        "phase": "interactions" if users else "similar_items",
+    }
+    return row | other
+
+
+def readers(split, item):
+    return split.history_user[split.history_item == item][:3]
+
+
+def item_failures(split, items, *rows, user_profiles=None):
+    honest = [item_row(split, 0, users=readers(split, 0)), item_row(split, 42, similar=[0, 2, 4])]
+    table = pd.DataFrame([*honest, *rows], columns=list(ITEM_PROFILE_COLUMNS))
+    certificate = certify_items(table, split, items, user_profiles)
+    assert certificate.rows == len(rows) + 2
+    return certificate.failures
+
+
+def test_an_honest_table_of_items_passes(table, split, items):
+    assert item_failures(split, items) == []
+    assert item_failures(split, items, user_profiles=table) == []
+
+
+def test_every_reader_of_an_item_chose_it_before_the_cut(split, items):
+    """Item 42 is chosen by even users in the validation period; item 0 never by odd ones."""
+    buyer = int(split.target_user[split.target_item == 42][0])
+    early, late = item_row(split, 0, users=[*readers(split, 0), 1]), item_row(split, 42, users=[buyer])
+    unknown = item_row(split, 0, users=readers(split, 0)) | {"evidence": ["nobody"]}
+    assert item_failures(split, items, early, late, unknown) == [
+        "row 3 (item '000'): evidence: user 'user-01' did not choose it before the cut.",
+        f"row 4 (item '042'): evidence: user '{split.user_ids[buyer]}' did not choose it before the cut.",
+        "row 5 (item '000'): evidence: user 'nobody' did not choose it before the cut.",
+    ]
+
+
+def test_every_similar_item_was_seen_before_the_cut(split, items):
+    rows = [item_row(split, 44, similar=[0, 43]), item_row(split, 44, similar=[0]) | {"neighbors": ["nothing"]}]
+    assert item_failures(split, items, *rows) == [
+        "row 3 (item '044'): similar item '043' was first seen later.",
+        "row 4 (item '044'): similar item 'nothing' was first seen later.",
+    ]
+
+
+def test_the_profiles_that_an_item_was_written_from_are_not_from_later_either(table, split, items):
+    users = readers(split, 0)
+    later = plant(table, int(users[1]), "as_of", pd.Timestamp(split.cut + 1, unit="us", tz="UTC"))
+    (failure,) = item_failures(split, items, user_profiles=later)
+    assert failure.startswith(f"row 1 (item '000'): read the profile of user '{split.user_ids[users[1]]}', whose as_of")
+    (failure,) = item_failures(split, items, user_profiles=table.drop(index=int(users[0])))
+    assert failure.endswith(f"user '{split.user_ids[users[0]]}' has no profile in the given table.")
+
+
+def test_item_rows_say_when_and_from_what_they_were_written(split, items):
+    late = pd.Timestamp(split.cut + 1, unit="us", tz="UTC")
+    rows = [
+        item_row(split, 2, users=readers(split, 2), as_of=late),
+        item_row(split, 2, users=readers(split, 2), as_of=pd.NaT),
+        item_row(split, 2, users=readers(split, 2), phase="dreams"),
+        item_row(split, 2, similar=[0], phase="interactions"),
+        item_row(split, 2, users=readers(split, 2), phase="similar_items"),
+        item_row(split, 99, similar=[0]),
+    ]
+    reasons = [failure.partition("): ")[2] for failure in item_failures(split, items, *rows)]
+    assert reasons == [
+        f"as_of {late} is not before the cut.",
+        "as_of NaT is not before the cut.",
+        "phase 'dreams' is neither interactions nor similar_items.",
+        "phase interactions, but names nothing that it was written from.",
+        "phase similar_items, but names nothing that it was written from.",
+        "is not in the data.",
+    ]
+
+
+def test_an_item_may_be_called_by_its_own_title_but_by_no_other_that_is_later(split, items):
+    own, other = items["title"][44], items["title"][43]
+    assert item_failures(split, items, item_row(split, 44, similar=[0], profile=f"fan of {own.lower()}")) == []
+    (failure,) = item_failures(split, items, item_row(split, 44, similar=[0], profile=f"fan of {other.lower()}"))
+    assert failure == f"row 3 (item '044'): names {other!r}, first seen later."
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return bundled_profiles(which="validation")
+
+
+@pytest.fixture(scope="module")
+def shipped_splits():
+    return bundled_splits()
+
+
+def test_on_real_data_one_leak_of_each_kind_is_refused_with_its_row(shipped, shipped_splits):
+    split, test, items = shipped_splits.validation, shipped_splits.test, shipped_splits.data.items
+    new = np.flatnonzero(test.cold & [len(title.split()) > 3 for title in items["title"]])[0]
+    answer = str(test.item_ids[test.target_item[test.target_user == split.history_user[-1]][0]])
+    user = int(np.flatnonzero(shipped["user_id"] == split.user_ids[split.history_user[-1]])[0])
+    title = items["title"][new]
+    planted = plant(shipped, user, "evidence", [*shipped["evidence"][user], answer])
+    planted = plant(planted, 1000, "as_of", pd.Timestamp(test.cut, unit="us", tz="UTC"))
+    planted = plant(planted, 2000, "profile", shipped["profile"][2000] + f", {title.lower()}")
+    failures = certify(planted, split, items).failures
+    assert len(failures) == 3
+    named = {user: f"evidence '{answer}'", 1000: "as_of", 2000: f"names {title!r}"}
+    for row, reason in named.items():
+        (failure,) = [one for one in failures if one.startswith(f"row {row + 1} (user '{shipped['user_id'][row]}'): ")]
+        assert reason in failure
+    with pytest.raises(LeakageError, match=rf"3 leaks.*row {min(named) + 1} "):
+        certify(planted, split, items).require()
 
 
 def test_a_missing_profile_text_is_no_leak(table, split, items):

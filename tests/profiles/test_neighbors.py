@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reclm_hf.profiles.neighbors import find_neighbors, top_neighbors
+from reclm_hf.profiles.neighbors import find_neighbors, nearest_by_text, top_neighbors
 
 
 @pytest.fixture
@@ -95,6 +95,19 @@ def test_users_without_history_are_placed_by_text_among_those_with(vectors, text
         expected = sorted(others, key=lambda other: -float(unit[user] @ unit[other]))[:4]
         assert found.rows[user].tolist() == expected
     np.testing.assert_array_equal(np.delete(found.rows, new, axis=0), np.delete(top_neighbors(vectors, 4), new, axis=0))
+
+
+def test_people_who_are_in_no_table_are_placed_by_text(vectors, texts):
+    asking = np.array([texts[7] * 2, np.zeros(9), -texts[7]], dtype=np.float32)
+    found = nearest_by_text(asking, texts, 2)
+    assert found[0, 0] == 7
+    assert found[1].tolist() == [-1, -1]
+    assert (
+        found[2].tolist()
+        == np.argsort(-(asking[2] @ (texts / np.linalg.norm(texts, axis=1, keepdims=True)).T))[:2].tolist()
+    )
+    assert nearest_by_text(asking[:0], texts).shape == (0, 3)
+    assert (nearest_by_text(asking, np.zeros_like(texts)) == -1).all()
 
 
 def test_without_texts_users_without_history_have_none(vectors):

@@ -15,7 +15,7 @@ def test_a_request_shows_both_lists_apart():
     )["content"]
     assert "Similar people chose: Ran; Jaws\n" in content
     assert "This person chose:\n- Alien (horror, sci-fi)\n- Heat\n" in content
-    assert "What stands out: horror, sci-fi\n" in content
+    assert "What stands out: horror, sci-fi\n" in content  # a single item each: there is nothing else to go by
 
 
 def test_without_neighbours_and_categories_nothing_empty_is_shown():
@@ -35,6 +35,17 @@ def test_rare_categories_stand_out_against_common_ones():
     assert standout(history, {"drama": 0.5, "western": 0.02})[0] == "western"
     assert standout(history, {"drama": 0.02, "western": 0.02})[0] == "drama"
     assert standout(history, {"drama": 1.0}) == ["western", "drama"]
+
+
+def test_a_single_item_makes_no_trait():
+    history = [ItemLine("a", ("Drama",)), ItemLine("b", ("Drama",)), ItemLine("c", ("Western",))]
+    assert standout(history, {"drama": 0.5, "western": 0.01}) == ["drama"]
+    assert standout(history[1:], {}) == ["drama", "western"]
+
+
+def test_what_stands_out_is_counted_in_the_whole_history():
+    shown, old = [ItemLine("a", ("Drama",))], [ItemLine(title, ("Western",)) for title in "bcd"]
+    assert "What stands out: western\n" in user_message(shown, [], {}, [*shown, *old])["content"]
 
 
 def test_what_stands_out_does_not_depend_on_the_order_of_the_history():

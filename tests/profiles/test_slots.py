@@ -45,10 +45,32 @@ def test_a_long_item_gets_no_further_word(slots):
     assert allowed(slots, long, ",")
 
 
-def test_one_hyphen_a_word(slots):
-    assert allowed(slots, " science", "-")
-    assert not allowed(slots, " science-fiction", "-")
-    assert allowed(slots, " science-fiction slow", "-")
+def test_one_hyphen_a_word_and_after_short_ones_only(slots):
+    assert allowed(slots, " sci", "-")
+    assert not allowed(slots, " science", "-")
+    assert not allowed(slots, " sci-fi", "-")
+    assert allowed(slots, " sci-fi slow", "-")
+
+
+def test_an_identity_is_closed_when_it_names_a_person(slots):
+    identities = slots.of(3, "identities")
+    assert not allowed(identities, " crime thriller", ",")
+    assert allowed(identities, " crime thriller fan", ",")
+    assert allowed(identities, " crime thriller of thrillers", ","), "a long one is closed as it is"
+    assert allowed(slots.of(3, "interests"), " crime thriller", ",")
+
+
+def test_interests_name_nobody_and_fill_nothing_up(slots):
+    (fan,) = {token for token, piece in enumerate(slots.pieces) if piece == " fan"}
+    (filler,) = {token for token, piece in enumerate(slots.pieces) if piece == " in"}
+    assert slots.of(3, "identities").mask(ids(" crime"))[fan] == 0
+    assert torch.isneginf(slots.of(3, "interests").mask(ids(" crime"))[[fan, filler]]).all()
+    assert slots.mask(ids(" crime"))[filler] == 0
+
+
+def test_an_item_in_other_words_is_no_new_one(slots):
+    assert slots.items(ids(" horror fan, horror lover, horror movies,")) == ["horror fan", "horror movies"]
+    assert slots.items(ids(" comedies, horror movie,"), taken=["comedy fan", "horror movies"]) == []
 
 
 def test_a_slot_may_end_only_with_its_last_item(slots):

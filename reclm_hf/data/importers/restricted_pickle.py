@@ -46,6 +46,14 @@ class _Array:
         self.values = np.frombuffer(raw, dtype.dtype).reshape(shape, order="F" if fortran else "C")
 
 
+class _Scalar:
+    """One NumPy number: `numpy.core.multiarray.scalar(dtype, bytes)`. What comes out is a plain Python number."""
+
+    def __new__(cls, dtype: _Dtype, raw: bytes) -> Any:
+        (value,) = np.frombuffer(raw, dtype.dtype).tolist()
+        return value
+
+
 class _CooMatrix:
     """A SciPy COO matrix, of the releases that keep `row` and `col` and of those that keep `coords`."""
 
@@ -61,6 +69,8 @@ _ALLOWED: dict[str, type] = {
     "numpy.ndarray": _Array,
     "numpy.core.multiarray._reconstruct": _Array,
     "numpy._core.multiarray._reconstruct": _Array,
+    "numpy.core.multiarray.scalar": _Scalar,
+    "numpy._core.multiarray.scalar": _Scalar,
     "scipy.sparse.coo.coo_matrix": _CooMatrix,
     "scipy.sparse._coo.coo_matrix": _CooMatrix,
 }

@@ -1,0 +1,73 @@
+"""Options that the commands which write profiles share: what writes them, and how items are shown."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..profiles.prompts import PromptStyle
+
+_SHOWN = ("title", "categories")
+
+
+def add_writing_options(parser: argparse.ArgumentParser) -> None:
+    """Register the options."""
+    engine = parser.add_argument_group("what writes the profiles")
+    engine.add_argument(
+        "--model",
+        default="HuggingFaceTB/SmolLM2-135M-Instruct",
+        help="Hub id or folder of a chat model; with --base-url, the name that the server knows",
+    )
+    engine.add_argument("--revision", help="of the model on the Hub")
+    engine.add_argument("--batch-size", type=int, default=32, help="profiles written together, or asked for at once")
+    engine.add_argument(
+        "--base-url",
+        metavar="URL",
+        help="an OpenAI-compatible server (vLLM, `transformers serve`, ...) instead of a model loaded here; its key is "
+        "read from the environment",
+    )
+    engine.add_argument("--api-key-env", metavar="NAME", help="the environment variable that holds the server's key")
+    engine.add_argument("--price-in", type=float, metavar="USD", help="of a million tokens read, for the cost meter")
+    engine.add_argument("--price-out", type=float, metavar="USD", help="of a million tokens written")
+    shown = parser.add_argument_group("how items are shown")
+    shown.add_argument(
+        "--columns",
+        default=",".join(_SHOWN),
+        help="columns of the item table, in this order: title, categories, text (%(default)s)",
+    )
+    shown.add_argument("--language", default="English", help="of the profiles (%(default)s)")
+
+
+def style_of(args: argparse.Namespace) -> PromptStyle:
+    """The style that the options ask for."""
+    from ..profiles.prompts import PromptStyle
+
+    columns = tuple(column.strip() for column in args.columns.split(",") if column.strip())
+    return PromptStyle(columns=columns, language=args.language)
+
+
+def engine_of(args: argparse.Namespace) -> Any:
+    """The engine that the options ask for."""
+    if args.base_url:
+        from ..profiles.engine_openai import OpenAIEngine
+
+        if args.revision:
+            raise ValueError("--revision is of a model loaded here; a server with --base-url serves what it serves.")
+        return OpenAIEngine(
+            args.base_url,
+            args.model,
+            api_key_env=args.api_key_env,
+            concurrency=args.batch_size,
+            price_in=args.price_in,
+            price_out=args.price_out,
+        )
+    from ..profiles.engine_transformers import TransformersEngine
+
+    return TransformersEngine.from_model_id(args.model, args.revision, batch_size=args.batch_size)
+
+
+def meter_lines(engine: Any) -> list[str]:
+    """What a server was asked and what that cost; nothing for a model loaded here."""
+    meter = getattr(engine, "meter", None)
+    return [] if meter is None else [str(meter)]

@@ -1,0 +1,31 @@
+"""The state of a data set at one time, with nothing held back: what profiles for use are written from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .interactions import Interactions
+from .splits import Split, make_split
+from .tables import TableError
+
+
+def state_as_of(data: Interactions, cut: int | None = None) -> Split:
+    """All interactions before `cut` as history, and no targets.
+
+    Args:
+        cut: int64 microseconds UTC; None: after the last interaction.
+
+    Raises:
+        TableError: a cut for data without times, or nothing before it.
+    """
+    if data.timestamp is None:
+        if cut is not None:
+            raise TableError(f"{data.name}: has no times, so there is no state as of one. Leave the time out.")
+        history = np.ones(len(data.user), dtype=bool)
+    else:
+        cut = int(data.timestamp.max()) + 1 if cut is None else cut
+        history = data.timestamp < cut
+    if not history.any():
+        raise TableError(f"{data.name}: nothing happened before the given time. Choose a later one.")
+    rows = (data.user, data.item, data.timestamp)
+    return make_split((data.user_ids, data.item_ids), rows, history, np.zeros_like(history), "as-of", cut)
