@@ -124,7 +124,7 @@ class RecLMProfiler:
             dtype: "auto" takes that of the configuration, which may leave it to what is fast on this machine.
             device: None takes the first GPU where there is one.
             base_model: takes the place of the base model's name in the repository, if that is where it lies elsewhere.
-            merge: add the adapter to the weights in memory: generation is faster, the adapter cannot be saved again.
+            merge: add the adapter to the weights in memory; it cannot be saved as an adapter again.
             trainable: load the adapter to be tuned further.
 
         Raises:

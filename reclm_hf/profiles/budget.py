@@ -31,8 +31,8 @@ class TokenBudget:
 
     def chat(self, messages: Sequence[Message]) -> int:
         """Tokens of a whole chat, exactly."""
-        text = str(self.tokenizer.apply_chat_template([dict(message) for message in messages], tokenize=False))
-        return self._count(text)
+        plain = [{"role": message["role"], "content": message["content"]} for message in messages]
+        return self._count(str(self.tokenizer.apply_chat_template(plain, tokenize=False)))
 
     def line(self, line: str) -> int:
         """What one more line adds to a chat; to a token or so, since tokens may span line ends."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +62,6 @@ def generate_user_profiles(
     Raises:
         TableError: a shard could not be written; what was finished before is kept.
     """
-    import pandas as pd
-
     style = style or PromptStyle()
     users = np.unique(split.history_user) if users is None else np.asarray(users)
     version = PROMPT_VERSION + style.version + (MASKED if mask_titles else "")
@@ -89,7 +87,7 @@ def generate_user_profiles(
 
     store = ShardStore(folder, PROFILE_COLUMNS, split.cut)
     rows = write_jobs(jobs, engine, store, to_row, what="user profiles", shard_size=shard_size, progress=progress)
-    return _table(pd.DataFrame(rows, columns=list(PROFILE_COLUMNS)))
+    return as_table(rows, PROFILE_COLUMNS)
 
 
 def user_requests(
@@ -145,7 +143,10 @@ def lineage(job: Job, result: GeneratedProfile, cut: int | None, generator: str,
     }
 
 
-def _table(table: pd.DataFrame) -> pd.DataFrame:
-    # Without a single time pandas would make a column of objects.
-    table["as_of"] = table["as_of"].astype("datetime64[us, UTC]")
+def as_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
+    """Rows as a profile table; `as_of` is a time even where no row has one."""
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows), columns=list(columns))
+    table["as_of"] = pd.to_datetime(table["as_of"], utc=True).astype("datetime64[us, UTC]")
     return table

@@ -24,6 +24,8 @@ POPULARITY_RATIO = 1.25
 FEWEST_ITEMS = 2
 """The person's list holds as many items at least."""
 
+UNFIT = "does not fit the tokens"
+
 SHORTCUTS = ("popularity", "shown_by", "had_by", "place", "read")
 
 
@@ -123,11 +125,9 @@ def shortcut_aucs(facts: pd.DataFrame) -> dict[str, float]:
             neighbours show it and have it, its best place in their lists (recent ones score high), whether the person's
             profile was written from it.
     """
-    from scipy.stats import rankdata
-
     labels = facts["label"].to_numpy(dtype=bool)
     yes, no = int(labels.sum()), int((~labels).sum())
     if not yes or not no:
         return dict.fromkeys(SHORTCUTS, float("nan"))
-    ranks = {name: rankdata(facts[name].to_numpy(dtype=np.float64)) for name in SHORTCUTS}
+    ranks = {name: facts[name].astype("float64").rank().to_numpy() for name in SHORTCUTS}
     return {name: float((rank[labels].sum() - yes * (yes + 1) / 2) / (yes * no)) for name, rank in ranks.items()}

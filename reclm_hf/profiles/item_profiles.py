@@ -20,7 +20,7 @@ import numpy as np
 from ..data.splits import Split
 from ..data.tables import ITEM_PROFILE_COLUMNS, TableError
 from .engines import Engine, GeneratedProfile, ProfileRequest
-from .generate import input_hash, lineage
+from .generate import as_table, input_hash, lineage
 from .item_prompts import ITEM_PROMPT_VERSION, cold_item_message, item_examples, item_message
 from .profile import ITEM_ITEMS, USER_ITEMS, Profile, from_lists
 from .prompts import ItemLine, PromptStyle, item_lines
@@ -82,8 +82,6 @@ def generate_item_profiles(
     Raises:
         TableError: no item has readers with a profile, or a shard could not be written; what was finished is kept.
     """
-    import pandas as pd
-
     style = style or PromptStyle()
     lines = item_lines(items, style)
     readers = _complete(user_profiles, split.user_ids, "user_id", USER_ITEMS)
@@ -102,9 +100,7 @@ def generate_item_profiles(
         chosen = [readers[user] for user in part.readers]
         messages.append(item_message(lines[part.item], *telling_phrases(chosen, shares)))
     rows = _write(first, messages, split, lines, engine, store, style, "item profiles", options)
-    table = pd.DataFrame(rows, columns=list(ITEM_PROFILE_COLUMNS))
-
-    known = _complete(table, split.item_ids, "item_id", ITEM_ITEMS)
+    known = _complete(as_table(rows, ITEM_PROFILE_COLUMNS), split.item_ids, "item_id", ITEM_ITEMS)
     second = choose_similar(split, known, item_vectors)
     messages = [
         cold_item_message(lines[part.item], [(lines[item], known[item]) for item in part.similar]) for part in second
@@ -112,9 +108,7 @@ def generate_item_profiles(
     rows += _write(second, messages, split, lines, engine, store, style, "cold item profiles", options)
 
     order = np.argsort([part.item for part in (*first, *second)], kind="stable")
-    table = pd.DataFrame([rows[position] for position in order], columns=list(ITEM_PROFILE_COLUMNS))
-    table["as_of"] = table["as_of"].astype("datetime64[us, UTC]")
-    return table
+    return as_table([rows[position] for position in order], ITEM_PROFILE_COLUMNS)
 
 
 def choose_readers(

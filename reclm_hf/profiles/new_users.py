@@ -13,7 +13,7 @@ from ..data.splits import Split
 from ..data.tables import PROFILE_COLUMNS, TableError, bad_rows, require_columns
 from .engines import Engine, GeneratedProfile, ProfileRequest
 from .evidence import HISTORY_ITEMS, NEIGHBOR_ITEMS, histories
-from .generate import input_hash, lineage
+from .generate import as_table, input_hash, lineage
 from .neighbors import nearest_by_text
 from .prompts import PROMPT_VERSION, ItemLine, Message, PromptStyle, examples, item_lines, prior_message, stated_message
 from .shards import Job, ShardStore, write_jobs
@@ -64,8 +64,6 @@ def generate_new_user_profiles(
     Raises:
         TableError: no user_id column, an id that is empty, repeated or has a history.
     """
-    import pandas as pd
-
     style = style or PromptStyle()
     _check(new_users, split)
     texts = stated_texts(new_users)
@@ -95,9 +93,7 @@ def generate_new_user_profiles(
     store = ShardStore(folder, PROFILE_COLUMNS, split.cut)
     rows = write_jobs(jobs, engine, store, to_row, what="profiles of new users", progress=progress)
     named = [{**row, "user_id": one.user_id} for row, one in zip(rows, newcomers, strict=True)]
-    table = pd.DataFrame(named, columns=list(PROFILE_COLUMNS))
-    table["as_of"] = table["as_of"].astype("datetime64[us, UTC]")
-    return table
+    return as_table(named, PROFILE_COLUMNS)
 
 
 def stated_texts(new_users: pd.DataFrame) -> list[str]:

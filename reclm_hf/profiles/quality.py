@@ -185,8 +185,11 @@ def quality_report(
             and distinctness only.
         item_vectors: [I, d] of `encoder`. encoder: `encode(texts) -> [n, d]`.
 
+    Returns:
+        The figures by name. Those of a comparison are NaN with fewer than two users to compare.
+
     Raises:
-        KeyError: a profile of a user who is not in the data. ValueError: as `personalisation`.
+        KeyError: a profile of a user who is not in the data. ValueError: vectors of different widths.
     """
     row_of = {user: row for row, user in enumerate(split.user_ids)}
     unknown = [user for user in table["user_id"] if user not in row_of]
@@ -206,9 +209,14 @@ def quality_report(
         "mrr_of_neighbor_profiles": _means(by_user, near),
         "mrr_of_neighbor_histories": _means(histories, near),
     }
-    ranks = {
-        name: personalisation(rows, histories, seed=seed, rows=owners, others=owners) for name, rows in found.items()
-    }
+    if len(owners) > 1:
+        ranks = {
+            name: personalisation(rows, histories, seed=seed, rows=owners, others=owners)
+            for name, rows in found.items()
+        }
+    else:
+        unknown_rank = np.full(1, np.nan)
+        ranks = dict.fromkeys(found, Personalisation(unknown_rank, unknown_rank, 1))
     own = ranks["mrr"]
     place = {int(owner): row for row, owner in enumerate(owners)}
     padded = _padded([[place[other] for other in others if other in place] for others in near])
@@ -231,7 +239,9 @@ def quality_report(
 
 
 def quality_lines(report: Mapping[str, Any]) -> list[str]:
-    """The report of `quality_report` for a person, in three lines."""
+    """The report of `quality_report` for a person: three lines, or one where nobody can be compared."""
+    if report["users_compared"] < 2:
+        return [f"{report['well_formed']:.1%} well-formed, {report['distinct']:.1%} distinct; too few users to compare"]
     low, high = report["mrr_interval"]
     profiles, histories = report["ratio_to_neighbor_profiles"], report["ratio_to_neighbor_histories"]
     return [

@@ -83,12 +83,14 @@ class Halves:
     Attributes:
         selecting, judging: [U, d] float32 mean directions of the two halves of each user's history, zero where a half
             is empty. selecting_others, judging_others: rows of two halves of the users with history.
+        seed: of every draw.
     """
 
     selecting: np.ndarray
     judging: np.ndarray
     selecting_others: np.ndarray
     judging_others: np.ndarray
+    seed: int
 
 
 def halves(split: Split, item_vectors: np.ndarray, seed: int = 0) -> Halves:
@@ -96,6 +98,9 @@ def halves(split: Split, item_vectors: np.ndarray, seed: int = 0) -> Halves:
 
     Args:
         item_vectors: [I, d] sentence vectors of the item texts.
+
+    Raises:
+        ValueError: fewer than four users with history: a half of them would hold nobody to compare with.
     """
     from scipy.sparse import csr_array
 
@@ -112,8 +117,11 @@ def halves(split: Split, item_vectors: np.ndarray, seed: int = 0) -> Halves:
         return unit(matrix @ vectors).astype(np.float32)
 
     known = rng.permutation(np.unique(users))
+    if len(known) < 4:
+        raise ValueError(f"{len(known)} users have a history: best-of-n compares with those of others, four at least.")
     middle = len(known) // 2
-    return Halves(mean_direction(~second), mean_direction(second), np.sort(known[:middle]), np.sort(known[middle:]))
+    users_in_halves = np.sort(known[:middle]), np.sort(known[middle:])
+    return Halves(mean_direction(~second), mean_direction(second), *users_in_halves, seed)
 
 
 class HistoryScorer:
@@ -121,19 +129,19 @@ class HistoryScorer:
 
     Args:
         user_ids: [U] the keys of requests. parts: of `halves`; the judging ones are not looked at.
-        encoder: `encode(texts) -> [n, d]`. others: histories drawn for each user. seed: of the draw.
+        encoder: `encode(texts) -> [n, d]`. others: histories drawn for each user.
     """
 
     def __init__(
-        self, user_ids: Sequence[str] | np.ndarray, parts: Halves, encoder: Any, *, others: int = OTHERS, seed: int = 0
+        self, user_ids: Sequence[str] | np.ndarray, parts: Halves, encoder: Any, *, others: int = OTHERS
     ) -> None:
         self.rows = {str(user): row for row, user in enumerate(user_ids)}
         self.vectors = centered(parts.selecting, parts.selecting[parts.selecting_others].mean(axis=0))
         self.pool = parts.selecting_others
         self.encoder = encoder
         self.others = others
-        self.seed = seed
-        self.name = f"half the history against {others} others', seed {seed}"
+        self.seed = parts.seed
+        self.name = f"half the history against {others} others', seed {parts.seed}"
 
     def score(self, keys: Sequence[str], texts: Sequence[str]) -> np.ndarray:
         """[n] float64 cosine with the own half history less the mean one with the others'; 0.0 for an empty text.
@@ -267,7 +275,6 @@ def selection_report(
     user_ids: Sequence[str] | np.ndarray,
     parts: Halves,
     encoder: Any,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """What selection brought, on the half of each history and on the other users that it did not see.
 
@@ -296,7 +303,7 @@ def selection_report(
         written = [row for row, text in enumerate(texts) if text.strip()]
         vectors[written] = encoder.encode([texts[row] for row in written])
         others = parts.judging_others
-        return personalisation(vectors, parts.judging, seed=seed + 1, rows=owners[judged], others=others)
+        return personalisation(vectors, parts.judging, seed=parts.seed + 1, rows=owners[judged], others=others)
 
     found = {"greedy": judge(greedy), "best": judge(best)}
     gain = found["best"].reciprocal_rank - found["greedy"].reciprocal_rank
@@ -307,8 +314,19 @@ def selection_report(
         "changed": float((best["sample"].to_numpy() != greedy["sample"].to_numpy()).mean()),
         **{name: _figures(table, found[name]) for name, table in (("greedy", greedy), ("best", best))},
         "mrr_gain": float(gain.mean()),
-        "mrr_gain_interval": list(mean_interval(gain, seed=seed)),
+        "mrr_gain_interval": list(mean_interval(gain, seed=parts.seed)),
     }
+
+
+def selection_lines(report: Mapping[str, Any]) -> list[str]:
+    """The report of `selection_report` for a person, in one line."""
+    low, high = report["mrr_gain_interval"]
+    greedy, best = report["greedy"], report["best"]
+    return [
+        f"selection changed {report['changed']:.1%} of the profiles; on the other half of {report['users']} users' "
+        f"histories the MRR went from {greedy['mrr']:.3f} to {best['mrr']:.3f} ({report['mrr_gain']:+.3f} "
+        f"[{low:+.3f}, {high:+.3f}]), by chance {report['chance']:.3f}"
+    ]
 
 
 def _figures(table: pd.DataFrame, found: Personalisation) -> Mapping[str, float]:

@@ -104,7 +104,7 @@ def probe_titles(
     chance = _Chance(spoken, before, (*later, *decoys))
     limit = chance.limit(phrase for phrase, name in later.items() if not name.dated)
     wanted, lures = (
-        {phrase: name for phrase, name in names.items() if name.dated or chance.of(phrase) <= limit}
+        {phrase: name for phrase, name in names.items() if name.dated or chance.of(phrase) < limit}
         for names in (later, decoys)
     )
     named, lured = (_named(names, spoken, parts, shown) for names in (wanted, lures))
@@ -124,8 +124,9 @@ def tokens(text: object) -> Phrase:
     """Words without case, accents and apostrophes, with `_BREAK` for every mark between phrases."""
     if not isinstance(text, str):
         return ()
-    plain = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES)).casefold()
-    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    plain = text.translate(_APOSTROPHES).casefold()
+    if not plain.isascii():
+        plain = "".join(letter for letter in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(letter))
     return tuple(_BREAK if token in _MARKS else token for token in _TOKEN.findall(plain))
 
 
@@ -250,7 +251,7 @@ class _Chance:
         return (1 - self._unseen) * count / self._earlier_length
 
     def limit(self, phrases: Iterable[Phrase]) -> float:
-        """The largest expected number of a phrase such that it and all less likely ones stay within `CHANCE`."""
+        """The expected number below which phrases are telling: all below it stay within `CHANCE` together."""
         expected = np.sort([self.of(phrase) for phrase in phrases])
-        within = expected[np.cumsum(expected) <= CHANCE]
-        return float(within[-1]) if len(within) else 0.0
+        beyond = expected[np.cumsum(expected) > CHANCE]
+        return float(beyond[0]) if len(beyond) else CHANCE

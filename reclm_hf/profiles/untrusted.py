@@ -1,46 +1,92 @@
-"""Item texts are written by strangers: what could steer a model, or break out of its place in a prompt, is removed."""
+"""Item texts are written by strangers: what could steer a model, or break out of its place in a prompt, is removed.
+
+Whatever the wording, what comes out is one line of bounded length, without invisible characters and without those
+that the control tokens of chat formats are made of. The known wordings of orders to a model are cut off on top.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
+from .orders import first_order, skeleton
+
 MAX_CHARACTERS = 80
 PLACEHOLDER = "untitled"
 
-_MARKUP = re.compile(r"<\|[^|<>]*\|>|</?\w{1,20}>|<<[^<>]*>>|\[/?(?:INST|SYS)\]", re.IGNORECASE)
-# The characters of which the control tokens of all common chat formats are made; no title needs them to be understood.
-_SYMBOLS = re.compile(r"[<>|{}`\\]")
-_ROLES = re.compile(r"\b(system|assistant|user|human|ai|user identity|user interests)\s*:", re.IGNORECASE)
-_ORDERS = re.compile(
-    r"\b(?:ignore|disregard|forget|override)\b[^.!?]{0,40}?"
-    r"\b(?:instructions?|prompts?|rules|messages?|(?:all|everything|anything) (?:above|before))\b[^.!?]*[.!?]?"
-    r"|\b(?:you are now|pretend to be|from now on you|new instructions)\b[^.!?]*[.!?]?",
+_READ = 25
+"""As many times the characters that are kept are looked at: a text of any length costs the same."""
+
+_MARKUP = re.compile(
+    # <|im_start|>, <|eot_id|>, <｜User｜>, [|user|]; </s>, <start_of_turn>, <tool_call name="x">; <<SYS>>
+    r"[<\[]\s*\|[^|<>\[\]]*\|\s*[>\]]|</?\s*[a-z_][^<>]{0,60}>|<<[^<>]*>>"
+    # [INST], [/INST], [SYSTEM_PROMPT], [gMASK]
+    r"|\[\s*/?\s*(?:inst|sys|sep|cls|pad|unk|bos|eos|img|[gs]?mask|think|prefix|suffix|middle|[a-z]+(?:_[a-z0-9]+)+)\s*\]"
+    # the names of such tokens alone, and headings such as ### Instruction
+    r"|(?<![a-z])(?:im_(?:start|end|sep)|eo[tm]_id|(?:start|end)_(?:header_id|of_turn|of_text|of_role)|begin_of_text|endoftext)(?![a-z])"
+    r"|#{2,}",
     re.IGNORECASE,
 )
+_ADDRESS = re.compile(r"\b(?:[a-z]{2,10}://|www\.)\S*", re.IGNORECASE)
+# No title needs them to be understood. The last is what SentencePiece writes for a space.
+_SYMBOLS = re.compile(r"[<>|{}`\\▁]")
+# Speakers of a dialogue, and the labels of our own prompts and profiles.
+_LABELS = re.compile(
+    r"\b(?:system|assistant|user|human|ai|model|developer|tool|function|instructions?|response|input|output"
+    r"|(?:user|item) (?:identity|identities|interests?)|(?:person|people) (?:chose|says)|chose it|chooses them"
+    r"|stands out|the thing)\s*(:[:\s]*)"
+)
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # not control characters, but fillers
 
 
 def neutralize(text: object, max_characters: int = MAX_CHARACTERS) -> str:
     """An item's text as it may stand in a prompt: one line, no chat markup, no control characters, not too long.
 
-    Role labels lose their colon, sentences that give a model orders ("ignore all previous instructions") are dropped.
-    Anything that is not text, NaN included, and text of which nothing is left become `PLACEHOLDER`.
+    Web addresses go, speakers and labels lose their colon, and from the first order to a model on ("ignore all
+    previous instructions") nothing is kept. Anything that is not text, NaN included, and text of which nothing is left
+    become `PLACEHOLDER`.
     """
     if not isinstance(text, str):
         return PLACEHOLDER
-    text = unicodedata.normalize("NFKC", text)
-    text = "".join(" " if letter.isspace() else letter for letter in text if letter.isspace() or _is_visible(letter))
-    before = None
-    while before != text:  # taking one mark out may put the halves of another together
-        before, text = text, _MARKUP.sub(" ", text)
-    text = _ROLES.sub(r"\1", _SYMBOLS.sub(" ", text))
-    text = " ".join(_ORDERS.sub(" ", text).split())
+    text, before = _visible(text[: _READ * max_characters]), None
+    while before != text:  # taking one thing out may lay another open
+        before, text = text, _cleaned(text)
     if len(text) > max_characters:
         cut = text[: max_characters + 1].rpartition(" ")[0]
         text = (cut or text[:max_characters]).rstrip(" ,;:-") + "…"
     return text if any(letter.isalnum() for letter in text) else PLACEHOLDER
 
 
+def _cleaned(text: str) -> str:
+    before = None
+    while before != text:
+        before, text = text, _ADDRESS.sub(" ", _MARKUP.sub(" ", text))
+    text = _SYMBOLS.sub(" ", text.replace(" | ", " - "))  # the bar between the halves of a headline
+    text = _without_labels(" ".join(text.split()))
+    order = first_order(text)
+    return text if order is None else text[:order].rstrip(" ,;:-–—([\"'*")
+
+
+def _visible(text: str) -> str:
+    """The text in its compatibility form, white space as single spaces, without what nobody sees."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", "".join(filter(_is_visible, text)))
+    return " ".join("".join(letter for letter in text if letter.isspace() or _is_visible(letter)).split())
+
+
 def _is_visible(letter: str) -> bool:
-    """Not a control, format (zero-width, right-to-left override), private or unassigned character."""
-    return unicodedata.category(letter)[0] != "C"
+    """Not a control, format (zero-width, right-to-left override), private or unassigned character, nor a filler."""
+    if letter.isspace():
+        return True
+    return unicodedata.category(letter)[0] != "C" and letter not in _INVISIBLE and not _selects_variant(letter)
+
+
+def _selects_variant(letter: str) -> bool:
+    return "\ufe00" <= letter <= "\ufe0f" or "\U000e0100" <= letter <= "\U000e01ef"
+
+
+def _without_labels(text: str) -> str:
+    colons = set[int]()
+    for match in _LABELS.finditer("".join(map(skeleton, text))):
+        colons.update(range(*match.span(1)))
+    return " ".join("".join(" " if place in colons else letter for place, letter in enumerate(text)).split())

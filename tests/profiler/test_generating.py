@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import datasets
 import numpy as np
 import pandas as pd
@@ -65,6 +67,13 @@ def test_plain_tables_give_the_same_profiles(table, writer, splits):
     from_tables = write(writer, splits.data, as_of=time)
     from_split = write(writer, splits.test, items=splits.data.items)
     assert from_tables[:] == from_split[:] == table[:]
+
+
+def test_data_without_times(writer, splits):
+    timeless = dataclasses.replace(splits.data, timestamp=None)
+    table = write(writer, timeless)
+    assert table["as_of"][:] == [None] * 3
+    assert all(well_formed(text) for text in table["profile"])
 
 
 def test_similar_users_are_shown_when_they_are_given(writer, splits, table):

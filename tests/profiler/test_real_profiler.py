@@ -60,7 +60,7 @@ def test_an_adapter_on_the_real_model(tmp_path: Path) -> None:
         loaded = RecLMProfiler.from_pretrained(tmp_path / "adapter", dtype="float32", device="cpu")
         assert (loaded.model(input_ids=ids).logits - expected).abs().max() <= 1e-6
         merged = RecLMProfiler.from_pretrained(tmp_path / "merged", dtype="float32", device="cpu")
-        assert (merged.model(input_ids=ids).logits - expected).abs().max() <= 1e-3
+        assert (merged.model(input_ids=ids).logits - expected).abs().max() <= 1e-5 * expected.abs().max()
     assert loaded.label.endswith(f" on {resolved.label}")
 
     table = loaded.generate_profiles(tables(), progress=False)

@@ -430,7 +430,7 @@ def test_users_of_the_bundled_data_by_way_of_transformers_serve(child_environmen
     users = np.unique(split.history_user)[:6]
     nobody = np.full((split.n_users, 1), -1, dtype=np.int32)
     with transformers_serve(model.path, child_environment, tmp_path / "log") as (url, process):
-        asking = OpenAIEngine(url, model.path, name=model.label, concurrency=2, max_retries=1, backoff=0.1)
+        asking = OpenAIEngine(url, model.path, name=model.label, concurrency=2, max_retries=1, timeout=600)
 
         def build(count):
             return generate_user_profiles(
@@ -438,7 +438,7 @@ def test_users_of_the_bundled_data_by_way_of_transformers_serve(child_environmen
             )
 
         table = build(4)
-        asked = asking.meter.requests
+        asked = asking.meter.requests - asking.meter.retries
         again = build(4)
         process.kill()
         process.wait()
@@ -448,8 +448,8 @@ def test_users_of_the_bundled_data_by_way_of_transformers_serve(child_environmen
     assert 4 <= asked <= 8
     assert asking.meter.models == {f"{model.path}@main"}
     assert list(table["user_id"]) == [str(split.user_ids[user]) for user in users[:4]]
-    assert table.equals(again)
-    assert table.equals(kept)
+    print(*table["profile"], asking.meter, sep="\n")
+    assert table.to_json() == again.to_json() == kept.to_json()  # columns of lists come as arrays from disk
     assert (table["tokens_in"] > 400).all()
     assert (table["tokens_out"] > 5).all()
     assert table["tokens_in"].sum() == asking.meter.tokens_in

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 import errno
-import os
-import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from reclm_hf.data.splits import make_split
 from reclm_hf.data.tables import PROFILE_COLUMNS, TableError
 from reclm_hf.profiles.evidence import HISTORY_ITEMS, collect_evidence
 from reclm_hf.profiles.generate import generate_user_profiles
@@ -180,45 +180,99 @@ def test_a_full_disk_keeps_finished_shards(splits, items, neighbors, tmp_path, m
 
 
 _CHILD = """
-import sys, time
+import sys
 from pathlib import Path
 import numpy as np
+from reclm_hf.data.tables import ITEM_PROFILE_COLUMNS, PROFILE_COLUMNS, write_parquet
+from reclm_hf.profiles.engine_transformers import TransformersEngine
 from reclm_hf.profiles.generate import generate_user_profiles
+from reclm_hf.profiles.item_profiles import generate_item_profiles
 from tests.checkerboard import checkerboard
-from tests.profiles.tiny import WordEngine
+from tests.profiles.tiny import tiny_model, tiny_tokenizer
 
-class Slow(WordEngine):
-    def generate(self, requests):
-        time.sleep(0.2)
-        return super().generate(requests)
-
-splits, _ = checkerboard()
-neighbors = np.load(sys.argv[2])
-folder = Path(sys.argv[1])
-generate_user_profiles(splits.test, splits.data.items, neighbors, Slow(), folder, shard_size=8, progress=False)
+splits, vectors = checkerboard()
+folder, items = Path(sys.argv[1]), splits.data.items
+engine = TransformersEngine(tiny_model(), tiny_tokenizer(), "tiny", tokens_an_item=27)
+options = {"shard_size": 8, "progress": False}
+users = generate_user_profiles(splits.test, items, np.load(sys.argv[2]), engine, folder / "users", **options)
+table = generate_item_profiles(splits.test, items, users, vectors, engine, folder / "items", **options)
+write_parquet(users, folder / "users.parquet", PROFILE_COLUMNS)
+write_parquet(table, folder / "items.parquet", ITEM_PROFILE_COLUMNS)
 """
 
 
-def test_killed_in_the_middle_and_resumed_gives_the_same_table(splits, items, neighbors, tmp_path, child_environment):
-    expected = write(splits.test, items, neighbors, tmp_path / "whole")
+@pytest.mark.slow
+def test_killed_at_five_random_moments_and_resumed_gives_the_same_tables(neighbors, tmp_path, child_environment):
+    """A real model, greedy: shards that are written after a kill are the ones that would have been written."""
     np.save(tmp_path / "neighbors.npy", neighbors)
-    folder = tmp_path / "killed"
-    child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, str(folder), str(tmp_path / "neighbors.npy")], env=child_environment
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while len(list(folder.glob("shard-*.parquet"))) < 2 and child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-    finally:
-        os.kill(child.pid, signal.SIGKILL)
-        child.wait()
-    done = len(list(folder.glob("shard-*.parquet")))
-    assert 2 <= done < 7, "the child should have been killed between its second and its last shard"
+
+    def child(folder):
+        folder.mkdir(exist_ok=True)
+        command = [sys.executable, "-c", _CHILD, str(folder), str(tmp_path / "neighbors.npy")]
+        return subprocess.Popen(command, env=child_environment)
+
+    assert child(tmp_path / "whole").wait(timeout=120) == 0
+    folder, rng = tmp_path / "killed", np.random.default_rng(7)
+    seen = 0
+    for target in np.sort(rng.choice(np.arange(1, 12), 5, replace=False)):
+        running = child(folder)
+        try:
+            deadline = time.monotonic() + 60
+            while _shards(folder) < target and running.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.005)
+            time.sleep(rng.uniform(0, 0.05))  # anywhere between two shards
+        finally:
+            running.kill()
+            running.wait()
+        assert _shards(folder) >= seen, "nothing that was finished is lost"
+        seen = _shards(folder)
+        assert not (folder / "items.parquet").exists(), "the child should have been killed before its end"
+    assert child(folder).wait(timeout=120) == 0
+    for name in ("users.parquet", "items.parquet"):
+        same(pd.read_parquet(tmp_path / "whole" / name), pd.read_parquet(folder / name))
+
+
+def _shards(folder):
+    return len(list(folder.glob("*/shard-*.parquet")))
+
+
+def test_three_percent_changed_histories_renew_three_percent(tmp_path):
+    """Of 400 users 12 get one more interaction; what their neighbours' prompts would now show renews nobody."""
+    rng = np.random.default_rng(3)
+    n_users, n_items, each = 400, 60, 8
+    user = np.repeat(np.arange(n_users), each)
+    item = np.concatenate([rng.choice(n_items, each, replace=False) for _ in range(n_users)])
+    names = np.array([f"u{row:03d}" for row in range(n_users)]), np.array([f"i{row:02d}" for row in range(n_items)])
+    items = pd.DataFrame({"item_id": names[1], "title": [f"Thing {row}" for row in names[1]], "text": names[1]})
+    items["categories"] = [["odd" if row % 2 else "even"] for row in range(n_items)]
+    near = np.stack([(np.arange(n_users) + step) % n_users for step in (1, 2, 3)], axis=1).astype(np.int32)
+
+    def state(day):
+        changed = rng.choice(n_users, 12, replace=False) if day else np.array([], dtype=int)
+        more = [next(row for row in range(n_items) if row not in item[user == one]) for one in changed]
+        rows = np.concatenate([user, changed]), np.concatenate([item, np.array(more, dtype=int)]), None
+        known = np.ones(len(rows[0]), dtype=bool)
+        return make_split(names, (rows[0].astype(np.int32), rows[1].astype(np.int32), None), known, ~known, "d", None)
+
+    first = write(state(0), items, near, tmp_path)
     engine = WordEngine()
-    table = write(splits.test, items, neighbors, folder, engine)
-    assert len(engine.asked) == splits.test.n_users - 8 * done
-    same(table, expected)
+    second = write(state(1), items, near, tmp_path, engine)
+    assert len(engine.asked) == 12
+    assert (first["input_hash"] != second["input_hash"]).mean() == pytest.approx(0.03, abs=0.005)
+
+
+def test_a_row_from_after_the_cut_is_not_taken_up(splits, items, neighbors, tmp_path):
+    """Equal own histories have equal hashes, but what was written later may have seen what neighbours did later."""
+    write(splits.test, items, neighbors, tmp_path)
+    quiet = replace(splits.test, name="early", cut=splits.validation.cut)
+    engine = WordEngine()
+    table = write(quiet, items, neighbors, tmp_path, engine)
+    assert len(engine.asked) == splits.test.n_users
+    assert (table["as_of"] == pd.Timestamp(quiet.cut, unit="us", tz="UTC")).all()
+    later = WordEngine()
+    again = write(splits.test, items, neighbors, tmp_path, later)
+    assert later.asked == []
+    assert (again["as_of"] == pd.Timestamp(splits.test.cut, unit="us", tz="UTC")).all()
 
 
 def test_a_title_cannot_break_out_or_reach_another_users_prompt(splits, items, neighbors, tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -231,6 +232,17 @@ def test_report_counts_broken_profiles_and_partial_tables(board: tuple) -> None:
     some.loc[5, "user_id"] = "stranger"
     with pytest.raises(KeyError, match="stranger"):
         quality_report(some, split, items, Encoder())
+
+
+def test_one_user_alone_is_compared_with_nobody(board: tuple) -> None:
+    split, items, table = board
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = quality_report(table.iloc[:1], split, items, Encoder())
+    assert (report["distinct"], report["users_compared"]) == (1.0, 1)
+    figures = [report["mrr"], *report["mrr_interval"], report["ratio_to_neighbor_profiles"]["low"]]
+    assert np.isnan([*figures, report["over_smoothing"]]).all()
+    assert quality_lines(report) == ["0.0% well-formed, 100.0% distinct; too few users to compare"]
 
 
 def test_chance_of_few_candidates() -> None:

@@ -22,6 +22,7 @@ from reclm_hf.profiles.teacher import (
     candidate_table,
     halves,
     read_candidates,
+    selection_lines,
     selection_report,
 )
 from tests.checkerboard import checkerboard
@@ -166,6 +167,9 @@ def test_halves_share_nothing(board: tuple) -> None:
     again, other = halves(split, items), halves(split, items, seed=1)
     np.testing.assert_array_equal(halves(split, items).selecting, again.selecting)
     assert (again.selecting != other.selecting).any()
+    few = split.history_user < 3
+    with pytest.raises(ValueError, match="3 users"):
+        halves(replace(split, history_user=split.history_user[few], history_item=split.history_item[few]), items)
 
 
 def test_the_scorer_looks_at_the_selecting_half_only(board: tuple) -> None:
@@ -229,21 +233,25 @@ def test_a_planted_gain_is_seen_on_the_other_half() -> None:
     assert report["greedy"]["mrr"] == pytest.approx(report["chance"], abs=0.08)
     assert report["mrr_gain_interval"][0] > 0.2
     assert report["mrr_gain"] == pytest.approx(report["best"]["mrr"] - report["greedy"]["mrr"])
+    assert f"to {report['best']['mrr']:.3f} (+" in selection_lines(report)[0]
 
 
 def test_a_gain_by_selection_alone_is_not_believed() -> None:
     """Halves that have nothing in common: the score selected by rises, what is judged by does not."""
-    selection, gains = [], []
+    selection, gains, deceived = [], [], []
     for seed in range(5):
         split, items = tasteful(seed)
         noise = np.random.default_rng(seed + 100).standard_normal(items.shape)
         parts = replace(halves(split, items, seed), judging=halves(split, noise, seed).judging)
         encoder = PlantedEncoder(split.user_ids, history_vectors(split, items), 0.0)
-        report = selection_report(selected(split, parts, encoder), split.user_ids, parts, encoder, seed)
+        report = selection_report(selected(split, parts, encoder), split.user_ids, parts, encoder)
         selection.append(report["best"]["selection_score"] - report["greedy"]["selection_score"])
         gains.append(report["mrr_gain"])
+        same = replace(parts, judging=parts.selecting)
+        deceived.append(selection_report(selected(split, parts, encoder), split.user_ids, same, encoder)["mrr_gain"])
     assert min(selection) > 0.1
-    assert abs(np.mean(gains)) < 0.03
+    assert abs(np.mean(gains)) < 0.04
+    assert min(deceived) > 0.06, "judged by what it was selected by, it would look like a gain"
 
 
 def test_samples_of_a_real_decoder_differ_and_come_back(board: tuple) -> None:

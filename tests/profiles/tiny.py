@@ -95,5 +95,5 @@ class WordEngine:
         word = "".join(chr(ord("a") + int(digit, 16)) for digit in digest[:8])
         fans = ["night owl", "early bird", "map reader", "tea drinker"][: request.size - 1]
         tales = ["long walks", "old maps", "late trains", "cold lakes"][: request.size - 1]
-        text = f"User identity: {', '.join([f'{word} fan', *fans])}; User interests: {', '.join([f'{word} tales', *tales])}"
-        return GeneratedProfile(text, len(content), 20)
+        identities, interests = ", ".join([f"{word} fan", *fans]), ", ".join([f"{word} tales", *tales])
+        return GeneratedProfile(f"User identity: {identities}; User interests: {interests}", len(content), 20)

@@ -53,6 +53,10 @@ class _Scalar:
         (value,) = np.frombuffer(raw, dtype.dtype).tolist()
         return value
 
+    def __setstate__(self, state: object) -> None:
+        # Without this method a file could set attributes of the class itself.
+        raise ValueError("a number has no state")
+
 
 class _CooMatrix:
     """A SciPy COO matrix, of the releases that keep `row` and `col` and of those that keep `coords`."""
