@@ -15,16 +15,22 @@ if TYPE_CHECKING:
     from .data.load import load_interactions, load_splits
     from .data.splits import temporal_split
     from .evaluation.protocol import evaluate
+    from .profiler.configuration_reclm_profiler import RecLMProfilerConfig
+    from .profiler.modeling_reclm_profiler import RecLMProfiler
     from .profiles.generate import generate_user_profiles
+    from .profiles.item_profiles import generate_item_profiles
     from .recommender.configuration_reclm_recommender import RecLMRecommenderConfig
     from .recommender.modeling_reclm_recommender import RecLMRecommender
     from .recommender.text_encoder import TextEncoder
 
 _HOMES = {
+    "RecLMProfiler": "profiler.modeling_reclm_profiler",
+    "RecLMProfilerConfig": "profiler.configuration_reclm_profiler",
     "RecLMRecommender": "recommender.modeling_reclm_recommender",
     "RecLMRecommenderConfig": "recommender.configuration_reclm_recommender",
     "TextEncoder": "recommender.text_encoder",
     "evaluate": "evaluation.protocol",
+    "generate_item_profiles": "profiles.item_profiles",
     "generate_user_profiles": "profiles.generate",
     "load_interactions": "data.load",
     "load_splits": "data.load",
@@ -33,11 +39,14 @@ _HOMES = {
 _REGISTERED = {"RecLMRecommender", "RecLMRecommenderConfig"}
 
 __all__ = [
+    "RecLMProfiler",
+    "RecLMProfilerConfig",
     "RecLMRecommender",
     "RecLMRecommenderConfig",
     "TextEncoder",
     "__version__",
     "evaluate",
+    "generate_item_profiles",
     "generate_user_profiles",
     "load_interactions",
     "load_splits",

@@ -62,8 +62,10 @@ def engine_of(args: argparse.Namespace) -> Any:
             price_in=args.price_in,
             price_out=args.price_out,
         )
+    from ..pipeline.memory import keep_freed_memory
     from ..profiles.engine_transformers import TransformersEngine
 
+    keep_freed_memory()
     return TransformersEngine.from_model_id(args.model, args.revision, batch_size=args.batch_size)
 
 

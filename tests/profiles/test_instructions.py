@@ -282,7 +282,8 @@ def test_items_cannot_open_a_turn(written: tuple, usual: Instructions) -> None:
     made = build((split, items.assign(title=pd.Series(titles, dtype=object)), table))
     tokenizer = tiny_tokenizer()
     even = made.table[made.table["user_id"].str[-2:].astype(int) % 2 == 0]
-    assert len(even) == USERS
+    assert len(even) > USERS / 2  # long titles leave room for fewer items, and some users without a pair
+    assert sum("Alien" in messages[1]["content"] for messages in even["messages"]) == len(even)
     for messages in even["messages"]:
         text = tokenizer.apply_chat_template(messages, tokenize=False)
         assert text.count("<|im_start|>") == text.count("<|im_end|>") == 5
