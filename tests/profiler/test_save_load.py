@@ -142,7 +142,7 @@ def test_a_fresh_process_offline(places: Path, expected: Any, child_environment:
         "    torch.save(logits(loaded.model), f'{sys.argv[1]}/{layout}-logits')\n"
     )
     environment = {**child_environment, "HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
-    subprocess.run([sys.executable, "-c", program, str(places)], env=environment, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", program, str(places)], env=environment, check=True, timeout=300)
     assert close(torch.load(places / "adapter-logits"), expected)
     assert close(torch.load(places / "merged-logits"), logits(load(places / "merged").model))
 
