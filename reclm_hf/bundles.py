@@ -174,7 +174,9 @@ def load_causal_lm(
         tokenizer.pad_token = PAD_TOKEN
     elif tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model = AutoModelForCausalLM.from_pretrained(resolved.path, dtype=getattr(torch, dtype))
+    model = AutoModelForCausalLM.from_pretrained(
+        resolved.path, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
+    )
     model.config.pad_token_id = tokenizer.pad_token_id
     return model.eval(), tokenizer, resolved
 

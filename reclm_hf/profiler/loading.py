@@ -60,12 +60,12 @@ def load_parts(
 
 
 def _precision(asked: str, configured: str) -> str:
-    from ..profiles.engine_transformers import _fast_dtype
+    from ..profiles.engine_transformers import fast_dtype
 
     chosen = configured if asked == "auto" else str(asked).removeprefix("torch.")
     if chosen not in DTYPES:
         raise ValueError(f"dtype={asked!r} is not known; choose one of {', '.join(DTYPES)}.")
-    return _fast_dtype() if chosen == "auto" else chosen
+    return fast_dtype() if chosen == "auto" else chosen
 
 
 def _require_whole(base: ResolvedModel, source: str | Path) -> None:

@@ -14,7 +14,6 @@ import numpy as np
 
 from ..bundles import ResolvedModel
 from ..profiles.dialogues import answer_words
-from ..profiles.evidence import HISTORY_ITEMS, NEIGHBOR_ITEMS
 from ..profiles.instructions import MAX_TOKENS
 from ..profiles.instructions import neighbor_rows as written_with
 from ..profiles.profile import USER_ITEMS
@@ -251,7 +250,8 @@ class RecLMProfiler:
     ) -> pd.DataFrame:
         from ..profiles.generate import generate_user_profiles
 
-        _require_usual_sizes(self.config)
+        if self.config.user_size != USER_ITEMS:
+            raise ValueError(f"user_size={self.config.user_size}: this version writes profiles with {USER_ITEMS}.")
         return generate_user_profiles(
             split,
             items,
@@ -260,6 +260,8 @@ class RecLMProfiler:
             shards,
             users=users,
             style=self.config.style,
+            history_items=self.config.history_items,
+            neighbor_items=self.config.neighbor_items,
             progress=progress,
         )
 
@@ -319,13 +321,6 @@ class RecLMProfiler:
             self.model, self.processor, chats, answer_words(), batch_size=batch_size, progress=progress
         )
         return found
-
-
-def _require_usual_sizes(config: RecLMProfilerConfig) -> None:
-    usual_sizes = {"user_size": USER_ITEMS, "history_items": HISTORY_ITEMS, "neighbor_items": NEIGHBOR_ITEMS}
-    for name, usual in usual_sizes.items():
-        if getattr(config, name) != usual:
-            raise ValueError(f"{name}={getattr(config, name)}: this version writes profiles with {usual}.")
 
 
 def _device(asked: str | torch.device | None) -> torch.device:

@@ -12,7 +12,7 @@ import numpy as np
 from ..data.splits import Split
 from ..data.tables import PROFILE_COLUMNS
 from .engines import Engine, GeneratedProfile, ProfileRequest
-from .evidence import UserEvidence, category_shares, collect_evidence
+from .evidence import HISTORY_ITEMS, NEIGHBOR_ITEMS, UserEvidence, category_shares, collect_evidence
 from .profile import format_score, parse
 from .prompts import PROMPT_VERSION, ItemLine, Message, PromptStyle, examples, item_lines, user_message
 from .shards import SHARD_SIZE, Job, ShardStore, write_jobs
@@ -33,6 +33,8 @@ def generate_user_profiles(
     users: Sequence[int] | np.ndarray | None = None,
     neighbors_by: Sequence[str] | np.ndarray | None = None,
     style: PromptStyle | None = None,
+    history_items: int = HISTORY_ITEMS,
+    neighbor_items: int = NEIGHBOR_ITEMS,
     shard_size: int = SHARD_SIZE,
     progress: bool = True,
     mask_titles: bool = False,
@@ -52,6 +54,7 @@ def generate_user_profiles(
         users: user rows; None: everybody with history.
         neighbors_by: [U] how each user's neighbours were found; None: by interactions.
         style: how items are shown; see `PromptStyle`.
+        history_items: own items shown. neighbor_items: items shown of each neighbour.
         mask_titles: show ids instead of titles, a placebo: what such profiles are worth less than others is what the
             model knows of the titles. Their `prompt_version` ends with "-masked".
 
@@ -66,10 +69,12 @@ def generate_user_profiles(
     users = np.unique(split.history_user) if users is None else np.asarray(users)
     version = PROMPT_VERSION + style.version + (MASKED if mask_titles else "")
     lines = item_lines(items, style, masked=mask_titles)
-    evidence = collect_evidence(split, neighbors, users)
+    evidence = collect_evidence(split, neighbors, users, history_items=history_items, neighbor_items=neighbor_items)
     requests = user_requests(evidence, split, lines, style)
+    usual = (history_items, neighbor_items) == (HISTORY_ITEMS, NEIGHBOR_ITEMS)
+    hashed = version if usual else f"{version}, {history_items} own and {neighbor_items} similar items"
     jobs = [
-        Job(request, _own_hash(part, lines, request, engine.generator, version))
+        Job(request, _own_hash(part, lines, request, engine.generator, hashed))
         for part, request in zip(evidence, requests, strict=True)
     ]
 

@@ -23,7 +23,8 @@ _MARKUP = re.compile(
     # [INST], [/INST], [SYSTEM_PROMPT], [gMASK]
     r"|\[\s*/?\s*(?:inst|sys|sep|cls|pad|unk|bos|eos|img|[gs]?mask|think|prefix|suffix|middle|[a-z]+(?:_[a-z0-9]+)+)\s*\]"
     # the names of such tokens alone, and headings such as ### Instruction
-    r"|(?<![a-z])(?:im_(?:start|end|sep)|eo[tm]_id|(?:start|end)_(?:header_id|of_turn|of_text|of_role)|begin_of_text|endoftext)(?![a-z])"
+    r"|(?<![a-z])(?:im_(?:start|end|sep)|eo[tm]_id|(?:start|end)_(?:header_id|of_turn|of_text|of_role)|begin_of_text"
+    r"|endoftext)(?![a-z])"
     r"|#{2,}",
     re.IGNORECASE,
 )

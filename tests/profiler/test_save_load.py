@@ -177,6 +177,7 @@ def test_from_the_hub_merged_and_untuned(cache: Path, expected: Any) -> None:
     plain = load(BASE, revision=COMMIT, cache_dir=cache, local_files_only=True)
     assert close(logits(plain.model), logits(base_model()))
     assert plain.config.base_revision == COMMIT
+    assert plain.model.name_or_path == BASE, "an adapter made on it names the Hub's id, not a folder of the cache"
     assert not plain.config.prompts
 
 
@@ -224,6 +225,15 @@ def test_a_card_stays_and_old_weights_go(tmp_path: Path) -> None:
     one.save_pretrained(tmp_path)
     assert names(tmp_path) == ADAPTER | {"README.md"}
     assert (tmp_path / "README.md").read_text() == "our card"
+
+
+def test_the_settings_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[str] = []
+    replace = os.replace
+    monkeypatch.setattr("os.replace", lambda old, new: (moved.append(Path(new).name), replace(old, new)))
+    profiler().save_pretrained(tmp_path)
+    assert set(moved) == ADAPTER
+    assert moved[-1] == PROFILER_CONFIG
 
 
 def test_another_layout_is_not_saved_over(places: Path, tmp_path: Path) -> None:

@@ -234,10 +234,10 @@ def own_item(key, *texts):
 
 
 def test_whatever_a_title_says_the_profile_keeps_its_form():
-    """Title, category and a similar item are the attack; one of each family of tricks and of languages."""
-    names = [name for name in ATTACKS if not name.startswith(("50 kB ", "french 2", "german 2"))][::2]
+    """Title, category and a similar item are the attack."""
+    names = list(ATTACKS)[::3]
     written = engine().generate([own_item(name, ATTACKS[name]) for name in names])
-    assert len(written) > 25
+    assert len(written) > 20
     for result in written:
         assert well_formed(result.text)
         assert not set("<>|[]{}`") & set(result.text)
