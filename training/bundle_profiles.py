@@ -8,33 +8,50 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from reclm_hf.data.bundled import DEFAULT, bundled_folder, bundled_info, bundled_splits
 from reclm_hf.data.folder import file_sha256, write_json
-from reclm_hf.data.tables import ITEM_PROFILE_COLUMNS, PROFILE_COLUMNS, read_parquet, write_parquet
+from reclm_hf.data.profile_tables import read_profiles
+from reclm_hf.data.tables import ITEM_PROFILE_COLUMNS, PROFILE_COLUMNS, write_parquet
 from reclm_hf.pipeline.manifest import profile_summary
 from reclm_hf.profiles.leakage import certify, certify_items
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def bundle(source: Path, name: str = DEFAULT) -> dict[str, dict[str, dict[str, object]]]:
-    """Copy the four profile tables into the bundle `name`; returns their lineage by side and cut."""
+    """Copy the profile tables of users, and of items where there are some; returns their lineage by side and cut."""
     folder, info, splits = bundled_folder(name), bundled_info(name), bundled_splits(name)
-    lineage: dict[str, dict[str, dict[str, object]]] = {}
-    for key, side, columns, check in (
-        ("profiles", "user", PROFILE_COLUMNS, certify),
-        ("item_profiles", "item", ITEM_PROFILE_COLUMNS, certify_items),
-    ):
-        lineage[key] = {}
-        for split in (splits.validation, splits.test):
-            table = read_parquet(source / split.name / f"{side}_profiles.parquet")
-            check(table, split, splits.data.items).require()
-            target = folder / f"{side}_profiles-{split.name}.parquet"
-            write_parquet(table, target, columns)
-            lineage[key][split.name] = profile_summary(table)
-            info["sha256"][target.name] = file_sha256(target)
+    lineage: dict[str, dict[str, dict[str, object]]] = {"profiles": {}, "item_profiles": {}}
+    for split in (splits.validation, splits.test):
+        users = read_profiles(source / split.name / "user_profiles.parquet", "user")
+        certify(users, split, splits.data.items).require()
+        _keep(users, "user", PROFILE_COLUMNS, split.name, folder, info, lineage["profiles"])
+        path = source / split.name / "item_profiles.parquet"
+        if path.is_file():
+            items = read_profiles(path, "item")
+            certify_items(items, split, splits.data.items, users).require()
+            _keep(items, "item", ITEM_PROFILE_COLUMNS, split.name, folder, info, lineage["item_profiles"])
     info |= lineage
     write_json(info, folder / "dataset.json")
     return lineage
+
+
+def _keep(
+    table: pd.DataFrame,
+    side: str,
+    columns: dict[str, str],
+    cut: str,
+    folder: Path,
+    info: dict[str, Any],
+    lineage: dict[str, dict[str, object]],
+) -> None:
+    target = folder / f"{side}_profiles-{cut}.parquet"
+    write_parquet(table, target, columns)
+    lineage[cut] = profile_summary(table)
+    info["sha256"][target.name] = file_sha256(target)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .output import finish
+from .profile_options import add_model_options, add_style_options, asked_profiles, style_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,19 +66,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model", default="HuggingFaceTB/SmolLM2-135M-Instruct", help="whose chat template and tokens count"
-    )
-    parser.add_argument("--revision", help="of the model on the Hub")
+    add_model_options(parser, "whose chat template and tokens count")
+    add_style_options(parser)
     parser.add_argument(
         "--max-tokens", type=int, default=1024, metavar="N", help="of a chat; histories are cut to fit (%(default)s)"
     )
-    parser.add_argument(
-        "--columns",
-        default="title,categories",
-        help="columns of the item table, in this order: title, categories, text (%(default)s)",
-    )
-    parser.add_argument("--language", default="English", help="of the profiles (%(default)s)")
     parser.add_argument("--show", type=int, default=0, metavar="N", help="print the first N chats")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: below runs/NAME/instructions")
 
@@ -94,7 +87,7 @@ def run_build(args: argparse.Namespace) -> int:
     splits = load_splits(args.data)
     split = {"validation": splits.validation, "test": splits.test}[args.cut]
     tokenizer, label = _tokenizer(args)
-    users = _profiles(args, split, "user")
+    users = asked_profiles(args, split.name, "user")
     make = _of_items if args.side == "item" else _of_users
     made = make(args, splits, split, users, tokenizer)
     kind = "item" if args.side == "item" else args.variant or "mask"
@@ -119,7 +112,6 @@ def run_import(args: argparse.Namespace) -> int:
     from ..data.importers.chatgpt_pairs import SOURCE, read_chatgpt_pairs
     from ..data.tables import ITEM_PROFILE_COLUMNS, PROFILE_COLUMNS, write_parquet
     from ..profiles.imported_pairs import import_pairs
-    from .profile_options import style_of
 
     pairs = read_chatgpt_pairs(args.source, args.pairs)
     tokenizer, label = _tokenizer(args)
@@ -144,7 +136,6 @@ def _of_users(
 ) -> Instructions:
     from ..profiles.instructions import build_instructions, neighbor_rows
     from ..profiles.leakage import certify
-    from .profile_options import style_of
 
     items = splits.data.items
     certify(users, split, items).require()
@@ -172,10 +163,9 @@ def _of_items(
     from ..profiles.item_instructions import build_item_instructions, similar_items
     from ..profiles.leakage import certify, certify_items
     from ..recommender.text_encoder import TextEncoder
-    from .profile_options import style_of
 
     items = splits.data.items
-    profiles = _profiles(args, split, "item")
+    profiles = asked_profiles(args, split.name, "item")
     certify(users, split, items).require()
     certify_items(profiles, split, items, users).require()
     similar = similar_items(profiles, split.item_ids, encode_items(splits.data, TextEncoder()))
@@ -262,14 +252,3 @@ def _tokenizer(args: argparse.Namespace) -> tuple[PreTrainedTokenizerBase, str]:
 
     resolved = resolve_model(args.model, args.revision)
     return load_tokenizer(resolved.path), resolved.label
-
-
-def _profiles(args: argparse.Namespace, split: Split, side: str) -> pd.DataFrame:
-    from ..data.bundled import bundled_names, bundled_profiles
-    from ..data.tables import TableError, read_parquet
-
-    if args.profiles:
-        return read_parquet(Path(args.profiles) / split.name / f"{side}_profiles.parquet")
-    if args.data in bundled_names():
-        return bundled_profiles(args.data, split.name, side)
-    raise TableError(f"Instructions need profiles: run `reclm profiles build {args.data}` and give --profiles FOLDER.")

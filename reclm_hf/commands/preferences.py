@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .output import finish
-from .profile_options import add_writing_options, engine_of, style_of
+from .profile_options import add_writing_options, asked_profiles, engine_of, style_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from ..data.splits import Split
     from ..profiles.engines import Engine
 
 TABLE_FILE = "preferences.parquet"
@@ -80,7 +77,7 @@ def run_build(args: argparse.Namespace) -> int:
     shares = dict(DEFAULT_SHARES) if args.shares is None else parse_shares(args.shares)
     splits = load_splits(args.data)
     split = {"validation": splits.validation, "test": splits.test}[args.cut]
-    table = _profiles(args, split)
+    table = asked_profiles(args, split.name, "user")
     certify(table, split, splits.data.items).require()
     folder = args.output or Path("runs") / splits.data.name / "preferences" / split.name
     weak = _weak(args) if shares.get(WEAK_PROMPT, 0) > 0 else None
@@ -120,7 +117,7 @@ def run_build(args: argparse.Namespace) -> int:
         "pairs_per_user": args.pairs_per_user,
         "generator": sorted(set(table["generator"].dropna())),
         "prompt_version": sorted(set(table["prompt_version"].dropna())),
-        "weak_profiles": str(args.weak_profiles) if args.weak_profiles else getattr(weak, "generator", None),
+        **_of_weak(args, weak),
     }
     write_json({**result, **lineage}, folder / "preferences.json")
     lines = [f"{len(pairs)} pairs of {pairs['user_id'].nunique()} users as of the {split.name} cut: {path}"]
@@ -183,20 +180,6 @@ def parse_shares(text: str) -> dict[str, float]:
     return shares
 
 
-def _profiles(args: argparse.Namespace, split: Split) -> pd.DataFrame:
-    from ..data.bundled import bundled_names, bundled_profiles
-    from ..data.tables import PROFILE_COLUMNS, TableError, read_parquet, require_columns
-
-    if args.profiles:
-        path = Path(args.profiles) / split.name / "user_profiles.parquet"
-        table = read_parquet(path)
-        require_columns(table, list(PROFILE_COLUMNS), str(path))
-        return table
-    if args.data in bundled_names():
-        return bundled_profiles(args.data, split.name)
-    raise TableError(f"Preferences need profiles: run `reclm profiles build {args.data}` and give --profiles FOLDER.")
-
-
 def _weak(args: argparse.Namespace) -> Engine | dict[str, str]:
     if args.weak_profiles is None:
         engine: Engine = engine_of(args)
@@ -206,3 +189,12 @@ def _weak(args: argparse.Namespace) -> Engine | dict[str, str]:
     table = read_parquet(args.weak_profiles)
     require_columns(table, ["user_id", "profile"], str(args.weak_profiles))
     return dict(zip(table["user_id"], table["profile"].fillna(""), strict=True))
+
+
+def _of_weak(args: argparse.Namespace, weak: Engine | dict[str, str] | None) -> dict[str, str | None]:
+    """Where the weak profiles come from, if any are used: a file by its name and checksum, or what wrote them."""
+    from ..data.folder import file_sha256
+
+    if weak is None or args.weak_profiles is None:
+        return {"weak_profiles": getattr(weak, "generator", None), "weak_profiles_sha256": None}
+    return {"weak_profiles": args.weak_profiles.name, "weak_profiles_sha256": file_sha256(args.weak_profiles)}

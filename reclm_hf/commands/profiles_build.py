@@ -38,6 +38,13 @@ def add_build(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action="store_true",
         help="users also from each half of the history: `train --profile-fit cross_fit`",
     )
+    build.add_argument(
+        "--best-of",
+        type=int,
+        default=1,
+        metavar="N",
+        help="write N profiles of each user and keep the best by format and personalisation (N times the cost)",
+    )
     build.add_argument("--mask-titles", action="store_true", help="users only, ids instead of titles: a placebo")
     build.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/NAME/profiles, or profiles-masked")
     add_writing_options(build)
@@ -55,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--cross-fit and --mask-titles are separate tables: give one of the two.")
     if args.mask_titles and args.sides == "item":
         raise ValueError("--mask-titles is a placebo for users' profiles: leave --sides item out.")
+    if args.best_of < 1:
+        raise ValueError(f"--best-of {args.best_of}: give 1 for the greedy profile, or how many to choose from.")
     splits = load_splits(args.data)
     if args.cross_fit:
         for split in (splits.validation, splits.test):
@@ -88,10 +97,15 @@ def _build_cut(
 
     from ..pipeline.profile_stage import write_fold_profiles, write_item_profiles, write_profiles
     from ..profiles.quality import quality_lines, quality_report
+    from ..profiles.teacher import BestOfN, HistoryScorer, halves
 
+    writer = engine
+    if args.best_of > 1:
+        scorer = HistoryScorer(split.user_ids, halves(split, item_vectors), encoder)
+        writer = BestOfN(engine, args.best_of, scorer, folder / "candidates")
     users = np.unique(split.history_user)[: args.users]
     started = time.perf_counter()
-    table = write_profiles(splits.data, split, item_vectors, engine, folder, users, args.mask_titles, style)
+    table = write_profiles(splits.data, split, item_vectors, writer, folder, users, args.mask_titles, style)
     result, lines = _summary(f"users, {split.name}", table, time.perf_counter() - started)
     quality = quality_report(table, split, item_vectors, encoder)
     result[f"users, {split.name}"]["quality"] = quality

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .output import finish
+from .profile_options import profiles_path
 from .profiles_text import item_lines, user_lines
 from .terminal import line_width
 
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..data.interactions import Interactions
+    from ..data.profile_tables import Side
     from ..data.splits import Split
     from ..profiles.trace import PhraseSource, Tracer
 
 _LINEAGE = ("generator", "prompt_version", "format_score", "tokens_in", "tokens_out")
-_NEWER = ("neighbors_by", "source")  # columns that tables of earlier versions lack
 
 
 def add_show(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -69,7 +70,7 @@ def _state(args: argparse.Namespace) -> tuple[Interactions, Split]:
 
     if _updated(args):
         data = load_interactions(args.data)
-        latest = _table(args, "user_profiles")[0]["as_of"].max()
+        latest = _table(args, "user")[0]["as_of"].max()
         return data, state_as_of(data, None if data.timestamp is None else latest.value // 1000)
     splits = load_splits(args.data)
     return splits.data, splits.test if args.cut == "test" else splits.validation
@@ -87,7 +88,7 @@ def _place(args: argparse.Namespace) -> Path:
 def _user(args: argparse.Namespace, data: Interactions, split: Split, tracer: Tracer, user: str) -> dict[str, Any]:
     from ..profiles.trace import listed
 
-    table, source = _table(args, "user_profiles")
+    table, source = _table(args, "user")
     rows = {str(row["user_id"]): row for row in table.to_dict("records")}
     if user not in rows:
         raise KeyError(_no_profile("user", user, list(rows), [str(one) for one in data.user_ids], source, args))
@@ -99,9 +100,8 @@ def _user(args: argparse.Namespace, data: Interactions, split: Split, tracer: Tr
     return {
         **_lineage(row, source, split),
         "user_id": user,
-        # Tables of earlier versions have neither column: all profiles were of users with history.
-        "source": _text(row, "source", "interactions"),
-        "neighbors_by": _text(row, "neighbors_by", "interactions" if near else "none"),
+        "source": row["source"],
+        "neighbors_by": row["neighbors_by"],
         "history": len(tracer.history(user)),
         "own": [items(one.id) | {"shown": one.shown} for one in sources if one.own],
         "neighbors": [
@@ -122,13 +122,13 @@ def _item(args: argparse.Namespace, data: Interactions, split: Split, tracer: Tr
     from ..profiles.trace import listed
 
     item = str(args.item)
-    table, source = _table(args, "item_profiles")
+    table, source = _table(args, "item")
     rows = {str(row["item_id"]): row for row in table.to_dict("records")}
     if item not in rows:
         raise KeyError(_no_profile("item", item, list(rows), [str(one) for one in data.item_ids], source, args))
     row = rows[item]
     items = _described(data)
-    readers, _ = _table(args, "user_profiles")
+    readers, _ = _table(args, "user")
     users = dict(zip(readers["user_id"].astype(str), readers["profile"], strict=True))
     profiles = {key: str(other["profile"]) for key, other in rows.items()}
     return {
@@ -160,11 +160,6 @@ def _lineage(row: Mapping[str, Any], source: str, split: Split) -> dict[str, Any
     }
 
 
-def _text(row: Mapping[str, Any], column: str, otherwise: str) -> str:
-    value = row.get(column)
-    return value if isinstance(value, str) else otherwise
-
-
 def _phrase(result: PhraseSource, items: Any) -> dict[str, Any]:
     found = [
         items(match.source.id)
@@ -193,33 +188,16 @@ def _described(data: Interactions) -> Any:
     return lambda one: dict(known.get(one, {"item_id": one, "title": one, "categories": []}))
 
 
-def _table(args: argparse.Namespace, kind: str) -> tuple[pd.DataFrame, str]:
-    """`user_profiles` or `item_profiles` as of the cut, and where it was read.
+def _table(args: argparse.Namespace, side: Side) -> tuple[pd.DataFrame, str]:
+    """The profiles of users or of items as of the cut, and where they were read.
 
     Raises:
         TableError: there is none.
     """
-    from ..data.bundled import bundled_folder, bundled_names
-    from ..data.tables import ITEM_PROFILE_COLUMNS, PROFILE_COLUMNS, TableError, read_parquet, require_columns
+    from ..data.profile_tables import read_profiles
 
-    if args.profiles:
-        path = _place(args) / f"{kind}.parquet"
-    elif args.data in bundled_names():
-        path = bundled_folder(args.data) / f"{kind}-{args.cut}.parquet"
-    else:
-        raise TableError(
-            f"{args.data} comes without profiles: run `reclm profiles build {args.data}` and give its folder with "
-            "--profiles."
-        )
-    if not path.is_file():
-        raise TableError(
-            f"{path}: there is no such table. `reclm profiles build {args.data}` writes one; give its folder with "
-            "--profiles."
-        )
-    table = read_parquet(path)
-    columns = PROFILE_COLUMNS if kind == "user_profiles" else ITEM_PROFILE_COLUMNS
-    require_columns(table, [name for name in columns if name not in _NEWER], str(path))
-    return table, str(path)
+    path = profiles_path(args, "" if _updated(args) else args.cut, side)
+    return read_profiles(path, side), str(path)
 
 
 def _no_profile(

@@ -33,6 +33,9 @@ def add_update(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="CSV or Parquet with user_id and, where they said what they like, text: people without history",
     )
     update.add_argument("--min-interactions", type=int, default=5, metavar="N", help="of an item that gets a profile")
+    update.add_argument(
+        "--rewrite", action="store_true", help="write everything again where another model, prompt or style wrote it"
+    )
     add_writing_options(update)
     update.set_defaults(run=run)
 
@@ -60,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         encoder=encoder,
         style=style,
         min_interactions=args.min_interactions,
+        rewrite=args.rewrite,
     )
     lines = [change.line(name) for name, change in changes.items()] + meter_lines(engine)
     result = {name: asdict(change) | {"written_share": change.written_share} for name, change in changes.items()}

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .output import finish
+from .profile_options import profiles_path
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from ..data.profile_tables import Side
     from ..data.splits import Split, Splits
 
 
@@ -116,7 +118,7 @@ def _read_profiles(args: argparse.Namespace, splits: Splits, encoder: Any) -> _P
             read.users[split.name] = encode_profiles(table, splits.data.user_ids, encoder)
         if args.profile_sides != "user":
             table = read.tables[f"{split.name}, items"] = _profile_table(args, split, "item")
-            certify_items(table, split, splits.data.items).require()
+            certify_items(table, split, splits.data.items, _readers(args, split)).require()
             read.items[split.name] = encode_profiles(table, splits.data.item_ids, encoder)
         if args.profile_fit == "cross_fit" and args.mode == "llm":
             read.folds[split.name] = [
@@ -125,32 +127,41 @@ def _read_profiles(args: argparse.Namespace, splits: Splits, encoder: Any) -> _P
     return read
 
 
-def _profile_table(args: argparse.Namespace, split: Split, side: str) -> pd.DataFrame:
-    from ..data.bundled import bundled_names, bundled_profiles
+def _profile_table(args: argparse.Namespace, split: Split, side: Side) -> pd.DataFrame:
+    from ..data.profile_tables import read_profiles
+
+    masked = args.mode == "masked_titles" and side == "user"
+    path = profiles_path(args, split.name, side, "--mask-titles" if masked else "")
+    table = read_profiles(path, side)
+    _require_masks(table, path, args, masked)
+    return table
+
+
+def _readers(args: argparse.Namespace, split: Split) -> pd.DataFrame | None:
+    """The users' table beside the items' one, which these were written from; it need not be there."""
+    from ..data.profile_tables import read_profiles
+
+    path = profiles_path(args, split.name, "user")
+    return read_profiles(path) if path.is_file() else None
+
+
+def _require_masks(table: pd.DataFrame, path: Path, args: argparse.Namespace, masked: bool) -> None:
+    """A placebo is one only where no profile was written from titles, and a table with some of them is neither."""
     from ..data.tables import TableError
     from ..profiles.generate import MASKED
 
-    masked = args.mode == "masked_titles" and side == "user"
-    if args.profiles:
-        path = Path(args.profiles) / split.name / f"{side}_profiles.parquet"
-        table = _read(path, side)
-        if masked != bool(table["prompt_version"].str.endswith(MASKED).all()):
-            raise TableError(
-                f"{path}: --profile-mode {args.mode} needs profiles written {'with' if masked else 'without'} "
-                "--mask-titles (`reclm profiles build`)."
-            )
-        return table
-    if args.data in bundled_names() and not masked:
-        return bundled_profiles(args.data, split.name, side)
-    option = " --mask-titles" if masked else ""
-    raise TableError(
-        f"--profile-mode {args.mode} needs profiles: run `reclm profiles build {args.data}{option}` and give its "
-        "folder with --profiles."
-    )
+    masks = int(table["prompt_version"].astype(str).str.endswith(MASKED).sum())
+    if masks != (len(table) if masked else 0):
+        raise TableError(
+            f"{path}: {masks} of {len(table)} profiles were written with --mask-titles, but --profile-mode {args.mode} "
+            f"needs {'all' if masked else 'none'} to be. Write such a table (`reclm profiles build`) and give its "
+            "folder with --profiles."
+        )
 
 
 def _fold_tables(args: argparse.Namespace, split: Split, splits: Splits) -> list[pd.DataFrame]:
     from ..data.folds import time_folds
+    from ..data.profile_tables import read_profiles
     from ..data.tables import TableError
     from ..profiles.leakage import certify
 
@@ -161,16 +172,10 @@ def _fold_tables(args: argparse.Namespace, split: Split, splits: Splits) -> list
         )
     found = []
     for number, part in enumerate(time_folds(split)):
-        table = _read(Path(args.profiles) / split.name / f"fold-{number}" / "user_profiles.parquet")
+        path = Path(args.profiles) / split.name / f"fold-{number}" / "user_profiles.parquet"
+        table = read_profiles(path)
+        _require_masks(table, path, args, masked=False)
         # Against its own half: a profile that knows of the other one would be trained with its own positives.
         certify(table, part, splits.data.items).require()
         found.append(table)
     return found
-
-
-def _read(path: Path, side: str = "user") -> pd.DataFrame:
-    from ..data.tables import ITEM_PROFILE_COLUMNS, PROFILE_COLUMNS, read_parquet, require_columns
-
-    table = read_parquet(path)
-    require_columns(table, list(ITEM_PROFILE_COLUMNS if side == "item" else PROFILE_COLUMNS), str(path))
-    return table

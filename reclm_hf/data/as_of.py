@@ -9,11 +9,12 @@ from .splits import Split, make_split
 from .tables import TableError
 
 
-def state_as_of(data: Interactions, cut: int | None = None) -> Split:
+def state_as_of(data: Interactions, cut: int | None = None, *, include_test: bool = False) -> Split:
     """All interactions before `cut` as history, and no targets.
 
     Args:
         cut: int64 microseconds UTC; None: after the last interaction.
+        include_test: take the rows of a test set that the data bring with them for history too.
 
     Raises:
         TableError: a cut for data without times, or nothing before it.
@@ -25,6 +26,8 @@ def state_as_of(data: Interactions, cut: int | None = None) -> Split:
     else:
         cut = int(data.timestamp.max()) + 1 if cut is None else cut
         history = data.timestamp < cut
+    if data.in_test is not None and not include_test:
+        history &= ~data.in_test
     if not history.any():
         raise TableError(f"{data.name}: nothing happened before the given time. Choose a later one.")
     rows = (data.user, data.item, data.timestamp)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .folder import file_sha256, read_dataset, read_info
-from .tables import TableError, read_parquet
+from .profile_tables import Side, read_profiles
+from .tables import TableError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,8 +61,8 @@ def bundled_splits(name: str = DEFAULT) -> Splits:
     return temporal_split(load_bundled(name), cut=bundled_info(name)["test_cut"])
 
 
-def bundled_profiles(name: str = DEFAULT, which: str = "test", side: str = "user") -> pd.DataFrame:
-    """The profiles written from what was known before one of the two cuts.
+def bundled_profiles(name: str = DEFAULT, which: str = "test", side: Side = "user") -> pd.DataFrame:
+    """The profiles written from what was known before one of the two cuts; see `read_profiles`.
 
     Args:
         which: `validation` while choosing settings, `test` for the refit: the second knows what the first must not.
@@ -71,8 +72,17 @@ def bundled_profiles(name: str = DEFAULT, which: str = "test", side: str = "user
         ValueError: an unknown data set, cut or side.
         TableError: the table is absent or broken.
     """
+    return read_profiles(bundled_profiles_path(name, which, side), side)
+
+
+def bundled_profiles_path(name: str, which: str, side: Side) -> Path:
+    """The file of these profiles, whether or not it was shipped.
+
+    Raises:
+        ValueError: an unknown data set, cut or side.
+    """
     if which not in ("validation", "test"):
         raise ValueError(f"which={which!r}: profiles exist as of the cuts 'validation' and 'test'.")
     if side not in ("user", "item"):
         raise ValueError(f"side={side!r}: profiles exist of the sides 'user' and 'item'.")
-    return read_parquet(bundled_folder(name) / f"{side}_profiles-{which}.parquet")
+    return bundled_folder(name) / f"{side}_profiles-{which}.parquet"

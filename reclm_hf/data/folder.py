@@ -107,7 +107,12 @@ def interaction_table(data: Interactions) -> pd.DataFrame:
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
-    """Write JSON atomically; what JSON does not know (paths, times) is written as text.
+    """Write JSON atomically; what JSON does not know (paths, times) is written as text. Raises as `write_text`."""
+    write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write UTF-8 atomically, line ends as they are.
 
     Raises:
         TableError: the file could not be written; nothing half-written is left behind.
@@ -115,8 +120,8 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

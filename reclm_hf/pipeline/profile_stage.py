@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,14 +42,20 @@ def write_profiles(
     users: Sequence[int] | np.ndarray | None = None,
     mask_titles: bool = False,
     style: PromptStyle | None = None,
+    beside: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Profiles of `users` (rows; None: all with history) as of the cut of `split`, resumable in `folder`.
 
     `folder` receives the neighbour vectors, the shards, `user_profiles.parquet` and `certificate.json`.
 
+    Args:
+        beside: rows of other users that stand in the table too: of people without history.
+
     Raises:
         LeakageError: a profile knows something from after the cut; the table is not written then.
     """
+    import pandas as pd
+
     near = find_neighbors(_neighbor_vectors(data, split, item_vectors, folder))
     table = generate_user_profiles(
         split,
@@ -61,11 +68,8 @@ def write_profiles(
         style=style,
         mask_titles=mask_titles,
     )
-    return keep_users(table, split, data, folder)
-
-
-def keep_users(table: pd.DataFrame, split: Split, data: Interactions, folder: Path) -> pd.DataFrame:
-    """Certify a table of users' profiles, then write it; see `write_profiles`."""
+    if beside is not None and len(beside):
+        table = pd.concat([table, beside], ignore_index=True)
     certificate = certify(table, split, data.items)
     write_json(certificate.to_dict(), folder / "certificate.json")
     certificate.require()
@@ -82,6 +86,7 @@ def write_item_profiles(
     folder: Path,
     style: PromptStyle | None = None,
     min_interactions: int = MIN_INTERACTIONS,
+    before: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Profiles of the items with enough interactions, and of all cold ones, as of the cut of `split`, resumable.
 
@@ -89,10 +94,13 @@ def write_item_profiles(
 
     Args:
         user_profiles: as of the same cut.
+        before: an earlier table; its rows stay for items that have got too few interactions to be described by them.
 
     Raises:
         TableError: as `generate_item_profiles`. LeakageError: as `write_profiles`.
     """
+    import pandas as pd
+
     table = generate_item_profiles(
         split,
         data.items,
@@ -103,6 +111,10 @@ def write_item_profiles(
         min_interactions=min_interactions,
         style=style,
     )
+    if before is not None:
+        few = set(split.item_ids[split.warm].tolist()) - set(table["item_id"])
+        kept = before[before["item_id"].isin(few) & (before["phase"] == "similar_items")]
+        table = pd.concat([table, kept], ignore_index=True) if len(kept) else table
     certificate = certify_items(table, split, data.items, user_profiles)
     write_json(certificate.to_dict(), folder / "item_certificate.json")
     certificate.require()
@@ -144,7 +156,9 @@ def _neighbor_vectors(data: Interactions, split: Split, item_vectors: np.ndarray
     from reclm_hf.recommender.catalog import write_atomically
 
     path = folder / "neighbor_vectors.safetensors"
-    origin = {"data": data.fingerprint(), "split": split.name, "cut": str(split.cut)}
+    # Splits without times have no cut to be told apart by.
+    seen = hashlib.sha256(split.history_user.tobytes() + split.history_item.tobytes() + item_vectors.tobytes())
+    origin = {"data": data.fingerprint(), "split": split.name, "cut": str(split.cut), "seen": seen.hexdigest()}
     if path.is_file():
         with safe_open(path, framework="np") as file:
             if file.metadata() == origin:

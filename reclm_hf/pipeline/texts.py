@@ -8,6 +8,7 @@ import numpy as np
 
 from reclm_hf.data.interactions import Interactions
 from reclm_hf.data.splits import Split
+from reclm_hf.profiles.profile import Profile, parse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,8 @@ def encode_items(data: Interactions, encoder: Any) -> np.ndarray:
 
 def encode_profiles(table: pd.DataFrame, ids: np.ndarray, encoder: Any) -> np.ndarray:
     """[n, d_t] float32 encoder vectors of the profiles of `ids`, zero rows for those without one.
+
+    A profile in which nothing was written, without any identity or interest, is none.
 
     Args:
         table: the columns of `user_profiles` or `item_profiles`. ids: [n] user ids, or item ids.
@@ -38,11 +41,16 @@ def encode_profiles(table: pd.DataFrame, ids: np.ndarray, encoder: Any) -> np.nd
             f"profiles of {len(unknown)} {what}s that are not in the data, first {unknown[0]!r}: wrong data set?"
         )
     vectors = np.zeros((len(ids), encoder.dimension), dtype=np.float32)
-    written = table["profile"].str.strip() != ""
+    written = table["profile"].map(_says_something).astype(bool)
     rows = [row[owner] for owner in owners[written]]
     if rows:
         vectors[rows] = encoder.encode(table["profile"][written].tolist())
     return vectors
+
+
+def _says_something(profile: object) -> bool:
+    said = parse(profile) if isinstance(profile, str) else Profile((), ())
+    return bool(said.identities or said.interests)
 
 
 def neighbor_vectors(data: Interactions, split: Split, item_vectors: np.ndarray) -> np.ndarray:

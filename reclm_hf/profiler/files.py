@@ -28,7 +28,7 @@ REPOSITORY_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 """What is ever fetched: weights as safetensors, settings and tokenizers. No code, no pickles, no subfolders."""
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
-_WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+_WEIGHTS = ("model*.safetensors", "model*.safetensors.index.json", ADAPTER_WEIGHTS)
 
 
 def fetch(
@@ -102,8 +102,9 @@ def read_config(found: ResolvedModel, base_model: str | None = None) -> RecLMPro
         )
     elif (folder / "config.json").is_file():
         of_hub = found.revision if found.bundle is None else None
-        label = found.label if found.revision is not None else ""
-        config = RecLMProfilerConfig(found.model_id, of_hub, label, layout="merged", prompts={}, versions={})
+        # Of a folder its name only: where it lies on this machine is nobody's business.
+        name, label = (found.model_id, found.label) if found.revision is not None else (folder.resolve().name, "")
+        config = RecLMProfilerConfig(name, of_hub, label, layout="merged", prompts={}, versions={})
         logger.info("%s has no %s: a model that was not tuned for profiles", found.model_id, PROFILER_CONFIG)
     else:
         raise FileNotFoundError(
@@ -182,7 +183,9 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_folder(path: str | Path, write: Callable[[Path], None], *, layout: str) -> Path:
     """Let `write` fill a fresh folder, then move its files to `path`: no reader sees half a file.
 
-    Files of other names that stand at `path`, a card for instance, are left alone; weights of an earlier save go.
+    Files of other names that stand at `path`, a card or other tensors for instance, are left alone; weights of an
+    earlier save go. `profiler_config.json` is the first to go and the last to come: a folder without it was not
+    finished.
 
     Raises:
         FileExistsError: `path` holds a model of the other layout.
@@ -198,11 +201,11 @@ def write_folder(path: str | Path, write: Callable[[Path], None], *, layout: str
         try:
             write(fresh)
             written = {entry.name for entry in fresh.iterdir()}
+            (path / PROFILER_CONFIG).unlink(missing_ok=True)
             for pattern in _WEIGHTS:
                 for old in path.glob(pattern):
                     if old.name not in written:
                         old.unlink()
-            # The settings come last: a folder without them was not finished.
             for name in sorted(written, key=lambda name: (name == PROFILER_CONFIG, name)):
                 os.replace(fresh / name, path / name)
         finally:

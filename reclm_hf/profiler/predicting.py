@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.splits import Split
-from ..data.tables import TableError, require_columns
-from ..profiles.budget import TokenBudget, cut_oldest
+from ..profiles.budget import TokenBudget
 from ..profiles.dialogues import first_reply, first_turn, second_reply, second_turn
 from ..profiles.evidence import histories
-from ..profiles.instruction_sampling import FEWEST_ITEMS, Skip
-from ..profiles.instructions import safe_profile
+from ..profiles.instruction_sampling import FEWEST_ITEMS, UNFIT, Skip
+from ..profiles.instructions import readable_profiles
 from ..profiles.prompts import ItemLine, Message, PromptStyle, item_lines
 
 if TYPE_CHECKING:
@@ -91,12 +90,15 @@ class Questions:
             raise Skip("nothing known of the user but the candidate")
         replies = [self.profiles[person] for person in (user, *near)]
         room = self.budget.max_tokens - self._tokens(self._turns([[] for _ in lists], replies, item))
-        while cut_oldest(lists, self._cost, room, FEWEST_ITEMS):
+
+        def make() -> tuple[list[Message], int]:
             chat = self._turns(lists, replies, item)
-            if self._tokens(chat) <= self.budget.max_tokens:
-                return chat
-            room = sum(self._cost(row) for rows in lists for row in rows) - 1
-        raise Skip("does not fit the tokens")
+            return chat, self._tokens(chat)
+
+        chat = self.budget.fit(lists, self._cost, room, FEWEST_ITEMS, make)
+        if chat is None:
+            raise Skip(UNFIT)
+        return chat
 
     def _turns(self, lists: Sequence[Sequence[int]], replies: Sequence[str], item: int) -> list[Message]:
         target, *others = [[self.lines[row] for row in rows] for rows in lists]
@@ -107,34 +109,6 @@ class Questions:
 
     def _cost(self, item: int) -> int:
         return self.budget.line(str(self.lines[item]))
-
-
-def readable_profiles(profiles: pd.DataFrame, split: Split) -> dict[int, str]:
-    """User row -> profile, of the users of a split whose profile is well-formed.
-
-    Raises:
-        TableError: a missing column, a user twice, or a profile that was written after the cut of the split.
-    """
-    import pandas as pd
-
-    require_columns(profiles, ["user_id", "profile"], "profiles")
-    repeated = profiles["user_id"][profiles["user_id"].duplicated()]
-    if len(repeated):
-        raise TableError(f"profiles: user {repeated.iloc[0]!r} has two profiles; keep one row for a user.")
-    if split.cut is not None and "as_of" in profiles.columns:
-        late = profiles["user_id"][profiles["as_of"] > pd.Timestamp(split.cut, unit="us", tz="UTC")]
-        if len(late):
-            raise TableError(
-                f"profiles: {len(late)} were written as of a time after the cut, that of {late.iloc[0]!r} the first; "
-                "give those of this cut."
-            )
-    row_of = {str(user): row for row, user in enumerate(split.user_ids)}
-    found = {}
-    for user, text in zip(profiles["user_id"], profiles["profile"], strict=True):
-        profile = safe_profile(text)
-        if user in row_of and profile is not None:
-            found[row_of[user]] = profile
-    return found
 
 
 def item_rows(split: Split, items: Sequence[str]) -> np.ndarray:

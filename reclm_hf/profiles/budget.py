@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .prompts import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+_Made = TypeVar("_Made")
 
 
 class TokenBudget:
@@ -39,6 +42,27 @@ class TokenBudget:
         if line not in self._lines:
             self._lines[line] = self._count(f"\n{line}")
         return self._lines[line]
+
+    def fit(
+        self,
+        lists: Sequence[list[int]],
+        cost: Callable[[int], int],
+        room: int,
+        fewest: int,
+        make: Callable[[], tuple[_Made, int]],
+    ) -> _Made | None:
+        """What `make` makes of lists that lose their oldest items, in place, until it fits; None where nothing does.
+
+        Args:
+            lists, cost, fewest: see `cut_oldest`. room: what the lists may cost at first, an estimate.
+            make: what to make of the lists as they are now, and the tokens of its longest chat, exactly.
+        """
+        while cut_oldest(lists, cost, room, fewest):
+            made, tokens = make()
+            if tokens <= self.max_tokens:
+                return made
+            room = sum(cost(item) for items in lists for item in items) - 1
+        return None
 
     def _count(self, text: str) -> int:
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])

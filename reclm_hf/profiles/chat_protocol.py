@@ -12,6 +12,8 @@ from importlib import import_module, util
 from typing import Any
 from urllib.parse import urlsplit
 
+from .engines import GeneratedProfile, UnfinishedError
+
 PASSING = {408, 409, 425, 429}
 """Statuses that may be gone in a moment, beside all from 500 on."""
 
@@ -19,7 +21,7 @@ _CONNECT_SECONDS = 10.0
 _SHOWN_CHARACTERS = 300
 
 
-class ServerError(OSError):
+class ServerError(UnfinishedError, OSError):
     """A server could not be used any further. The message names it, what it said, and the way out.
 
     Attributes:
@@ -29,7 +31,7 @@ class ServerError(OSError):
     def __init__(self, message: str, said: str = "") -> None:
         super().__init__(message)
         self.said = said
-        self.finished: dict[int, Any] = {}
+        self.finished: dict[int, GeneratedProfile] = {}
 
 
 class PassingError(Exception):

@@ -10,6 +10,7 @@ whatever server it is pointed at when no key is given, and refuses all servers u
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import queue
@@ -100,7 +101,9 @@ class OpenAIEngine:
         self.options = dict(options or {})
         self.meter = Meter(price_in, price_out)
         shown = name or (model.rstrip("/").rpartition("/")[2] if model.startswith(("/", "~", ".")) else model)
-        self.generator = f"{shown} via {where(address)}; free text, temperature {temperature:g}"
+        asked = f", at most {max_tokens} tokens" if max_tokens else ""
+        asked += f", {json.dumps(self.options, sort_keys=True, default=str)}" if self.options else ""
+        self.generator = f"{shown} via {where(address)}; free text, temperature {temperature:g}{asked}"
         self._seeded = True
         self._jitter = random.Random()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .engines import DEFAULT_MODEL, GeneratedProfile, ProfileRequest
 from .profile import IDENTITY_LABEL, INTERESTS_LABEL, Profile, render
 from .prompts import Message
-from .slots import SlotVocabulary
+from .slots import SLOTS_VERSION, SlotVocabulary
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .decoding import PromptBatch, SharedPrefix
 
 _TOKENS_AN_ITEM = 8
+_USUAL = (1.15, 0.7, 0.9, _TOKENS_AN_ITEM)  # penalty, temperature, top_p, tokens of an item
 
 
 class TransformersEngine:
@@ -46,9 +47,9 @@ class TransformersEngine:
         *,
         batch_size: int = 32,
         tokens_an_item: int = _TOKENS_AN_ITEM,
-        repetition_penalty: float = 1.15,
-        temperature: float = 0.7,
-        top_p: float = 0.9,
+        repetition_penalty: float = _USUAL[0],
+        temperature: float = _USUAL[1],
+        top_p: float = _USUAL[2],
     ) -> None:
         self.model = model.eval()
         self.slots = SlotVocabulary(tokenizer, model.config.vocab_size)
@@ -58,7 +59,9 @@ class TransformersEngine:
         self.repetition_penalty = repetition_penalty
         self.temperature = temperature
         self.top_p = top_p
-        self.generator = f"{generator}; forced slots, {str(model.dtype).removeprefix('torch.')}"
+        settings = (repetition_penalty, temperature, top_p, tokens_an_item)
+        named = "" if settings == _USUAL else f", settings {' '.join(map(str, settings))}"
+        self.generator = f"{generator}; forced {SLOTS_VERSION}, {str(model.dtype).removeprefix('torch.')}{named}"
         self._prefixes: dict[str, SharedPrefix] = {}
 
     @classmethod

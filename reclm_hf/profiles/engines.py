@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,6 +38,12 @@ class GeneratedProfile:
     text: str
     tokens_in: int
     tokens_out: int
+
+
+class UnfinishedError(Exception):
+    """An engine had to stop; `finished` holds what it had written by then, by position of the request."""
+
+    finished: Mapping[int, GeneratedProfile]
 
 
 class Engine(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,9 +90,26 @@ def generate_user_profiles(
             **lineage(jobs[position], result, split.cut, engine.generator, version),
         }
 
-    store = ShardStore(folder, PROFILE_COLUMNS, split.cut)
+    store = ShardStore(folder, PROFILE_COLUMNS, split.cut, still_true(split))
     rows = write_jobs(jobs, engine, store, to_row, what="user profiles", shard_size=shard_size, progress=progress)
     return as_table(rows, PROFILE_COLUMNS)
+
+
+def still_true(split: Split) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether a user's stored row was written from what the histories of `split` hold.
+
+    An interaction may have been deleted since, or lie in the other half of a cross-fit after the boundary has moved.
+    """
+    user_row = {str(user): row for row, user in enumerate(split.user_ids)}
+    item_row = {str(item): row for row, item in enumerate(split.item_ids)}
+    chosen = split.history_matrix()
+
+    def holds(row: Mapping[str, Any]) -> bool:
+        readers = [user_row[user] for user in (row["user_id"], *row["neighbors"]) if user in user_row]
+        seen = {int(item) for user in readers for item in chosen.indices[chosen.indptr[user] : chosen.indptr[user + 1]]}
+        return row["source"] != "interactions" or all(item_row.get(item) in seen for item in row["evidence"])
+
+    return holds
 
 
 def user_requests(

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..data.splits import Split
 from ..data.tables import INSTRUCTION_COLUMNS, TableError, require_columns
-from .budget import TokenBudget, cut_oldest
+from .budget import TokenBudget
 from .dialogues import first_reply, first_turn, second_reply, second_turn
 from .evidence import HISTORY_ITEMS, category_shares, histories
 from .generate import MASKED
@@ -101,7 +101,7 @@ def build_instructions(
     if n_per_user < 2 or n_per_user % 2:
         raise ValueError(f"n_per_user={n_per_user}: half are Yes and half are No, so give 2, 4, 6, ...")
     style = style or PromptStyle()
-    known, evidence, skipped = _readable(profiles, split)
+    known, evidence, skipped = _with_evidence(profiles, split)
     budget = TokenBudget(tokenizer, max_tokens)
     maker = _Maker(split, item_lines(items, style), histories(split), known, evidence, budget, style)
     rows: list[dict[str, Any]] = []
@@ -189,12 +189,40 @@ def distillation(
     raise Skip(UNFIT)
 
 
-def _readable(profiles: pd.DataFrame, split: Split) -> tuple[dict[int, str], dict[int, frozenset[int]], Counter[str]]:
-    """User row -> profile, user row -> items that it was written from, and why other rows are not used."""
-    require_columns(profiles, ["user_id", "profile", "evidence", "prompt_version"], "profiles")
+def readable_profiles(profiles: pd.DataFrame, split: Split) -> dict[int, str]:
+    """User row -> profile as it may stand in a chat, of the users of a split whose profile is well-formed.
+
+    Raises:
+        TableError: a missing column, a user twice, or a profile that was written after the cut of the split.
+    """
+    import pandas as pd
+
+    require_columns(profiles, ["user_id", "profile"], "profiles")
     repeated = profiles["user_id"][profiles["user_id"].duplicated()]
     if len(repeated):
         raise TableError(f"profiles: user {repeated.iloc[0]!r} has two profiles; keep one row for a user.")
+    if split.cut is not None and "as_of" in profiles.columns:
+        late = profiles["user_id"][profiles["as_of"] > pd.Timestamp(split.cut, unit="us", tz="UTC")]
+        if len(late):
+            raise TableError(
+                f"profiles: {len(late)} were written as of a time after the cut, that of {late.iloc[0]!r} the first; "
+                "give those of this cut."
+            )
+    row_of = {str(user): row for row, user in enumerate(split.user_ids)}
+    found = {}
+    for user, text in zip(profiles["user_id"], profiles["profile"], strict=True):
+        profile = safe_profile(text)
+        if user in row_of and profile is not None:
+            found[row_of[user]] = profile
+    return found
+
+
+def _with_evidence(
+    profiles: pd.DataFrame, split: Split
+) -> tuple[dict[int, str], dict[int, frozenset[int]], Counter[str]]:
+    """User row -> profile, user row -> items that it was written from, and why other rows are not used."""
+    require_columns(profiles, ["user_id", "profile", "evidence", "prompt_version"], "profiles")
+    readable = readable_profiles(profiles, split)
     if profiles["prompt_version"].astype(str).str.endswith(MASKED).any():
         raise TableError("profiles: some were written without titles (--mask-titles); give those written with titles.")
     user_row = {str(user): row for row, user in enumerate(split.user_ids)}
@@ -203,17 +231,15 @@ def _readable(profiles: pd.DataFrame, split: Split) -> tuple[dict[int, str], dic
     known: dict[int, str] = {}
     evidence: dict[int, frozenset[int]] = {}
     skipped: Counter[str] = Counter()
-    for user, text, shown in zip(profiles["user_id"], profiles["profile"], profiles["evidence"], strict=True):
-        profile = safe_profile(text)
-        if user not in user_row or not has_history[user_row[user]]:
+    for user, shown in zip(profiles["user_id"], profiles["evidence"], strict=True):
+        row = user_row.get(user)
+        if row is None or not has_history[row]:
             skipped["no history before the cut"] += 1
-        elif profile is None:
+        elif row not in readable:
             skipped["malformed profile"] += 1
         else:
-            known[user_row[user]] = profile
-            evidence[user_row[user]] = frozenset(
-                item_row[item] for item in (() if shown is None else shown) if item in item_row
-            )
+            known[row] = readable[row]
+            evidence[row] = frozenset(item_row[item] for item in (() if shown is None else shown) if item in item_row)
     return known, evidence, skipped
 
 
@@ -253,25 +279,24 @@ class _Maker:
         replies = [self.profiles[person] for person in (user, *near)]
         longest = max((item for items in lists[1:] for item in items), key=self.cost)
         room = self.budget.max_tokens - self.budget.chat(self._dialogue([[] for _ in lists], replies, longest, False))
-        while cut_oldest(lists, self.cost, room, FEWEST_ITEMS):
+
+        def make() -> tuple[list[tuple[dict[str, Any], dict[str, Any]]], int]:
             positives, negatives = pools(lists[1:], own, excluded, self.split.item_ids)
             rng = user_rng(seed, str(self.split.user_ids[user]))
             drawn = draw_pairs(positives, negatives, n_pairs, rng, self.popularity if match_popularity else None)
             target, pairs = take_out(lists[0], drawn)
-            asked = [(item, label) for yes, no in pairs for item, label in ((yes, True), (no, False))]
-            shown = [target, *lists[1:]]
-            chats = [self._dialogue(shown, replies, item, label) for item, label in asked]
-            tokens = [self.budget.chat(chat) for chat in chats]
-            if max(tokens) <= self.budget.max_tokens:
-                return [
-                    (
-                        {"messages": chat, "candidate_item_id": str(self.split.item_ids[item]), "label": label},
-                        {"tokens": count, "label": label, **self._fact(item, label, user, near, lists[1:])},
-                    )
-                    for chat, count, (item, label) in zip(chats, tokens, asked, strict=True)
-                ]
-            room = sum(self.cost(item) for items in lists for item in items) - 1
-        raise Skip(UNFIT)
+            made = []
+            for item, label in ((item, label) for yes, no in pairs for item, label in ((yes, True), (no, False))):
+                chat = self._dialogue([target, *lists[1:]], replies, item, label)
+                row = {"messages": chat, "candidate_item_id": str(self.split.item_ids[item]), "label": label}
+                fact = {"tokens": self.budget.chat(chat), "label": label}
+                made.append((row, fact | self._fact(item, label, user, near, lists[1:])))
+            return made, max(fact["tokens"] for _, fact in made)
+
+        fitting = self.budget.fit(lists, self.cost, room, FEWEST_ITEMS, make)
+        if fitting is None:
+            raise Skip(UNFIT)
+        return fitting
 
     def _dialogue(
         self, lists: Sequence[Sequence[int]], replies: Sequence[str], candidate: int, label: bool

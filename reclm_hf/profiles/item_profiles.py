@@ -22,8 +22,9 @@ from ..data.tables import ITEM_PROFILE_COLUMNS, TableError
 from .engines import Engine, GeneratedProfile, ProfileRequest
 from .generate import as_table, input_hash, lineage
 from .item_prompts import ITEM_PROMPT_VERSION, cold_item_message, item_examples, item_message
-from .profile import ITEM_ITEMS, USER_ITEMS, Profile, from_lists
-from .prompts import ItemLine, PromptStyle, item_lines
+from .neighbors import nearest_by_text
+from .profile import ITEM_ITEMS, USER_ITEMS, Profile, from_lists, render
+from .prompts import ItemLine, Message, PromptStyle, item_lines
 from .shards import SHARD_SIZE, Job, ShardStore, write_jobs
 
 if TYPE_CHECKING:
@@ -95,17 +96,20 @@ def generate_item_profiles(
             "write user profiles first, or lower min_interactions (`--min-interactions`)."
         )
     shares = phrase_shares(readers.values())
-    messages = []
+    asked = []
     for part in first:
         chosen = [readers[user] for user in part.readers]
-        messages.append(item_message(lines[part.item], *telling_phrases(chosen, shares)))
-    rows = _write(first, messages, split, lines, engine, store, style, "item profiles", options)
+        message = item_message(lines[part.item], *telling_phrases(chosen, shares))
+        asked.append((message, [render(profile) for profile in chosen]))
+    rows = _write(first, asked, split, lines, engine, store, style, "item profiles", options)
     known = _complete(as_table(rows, ITEM_PROFILE_COLUMNS), split.item_ids, "item_id", ITEM_ITEMS)
     second = choose_similar(split, known, item_vectors)
-    messages = [
-        cold_item_message(lines[part.item], [(lines[item], known[item]) for item in part.similar]) for part in second
-    ]
-    rows += _write(second, messages, split, lines, engine, store, style, "cold item profiles", options)
+    asked = []
+    for part in second:
+        near = [(lines[item], known[item]) for item in part.similar]
+        message = cold_item_message(lines[part.item], near)
+        asked.append((message, [f"{line}|{render(profile)}" for line, profile in near]))
+    rows += _write(second, asked, split, lines, engine, store, style, "cold item profiles", options)
 
     order = np.argsort([part.item for part in (*first, *second)], kind="stable")
     return as_table([rows[position] for position in order], ITEM_PROFILE_COLUMNS)
@@ -161,7 +165,7 @@ def telling_phrases(
 
 
 def choose_similar(
-    split: Split, known: dict[int, Profile], item_vectors: np.ndarray, n: int = SIMILAR_ITEMS, block: int = 1024
+    split: Split, known: dict[int, Profile], item_vectors: np.ndarray, n: int = SIMILAR_ITEMS
 ) -> list[ItemEvidence]:
     """The items with a profile that are most like each cold item, by cosine of their centred text vectors."""
     cold = np.flatnonzero(~split.warm)
@@ -169,13 +173,11 @@ def choose_similar(
     if not len(cold) or not len(rows):
         return []
     centred = item_vectors - item_vectors[rows].mean(axis=0)
-    unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
-    found = []
-    for start in range(0, len(cold), block):
-        part = cold[start : start + block]
-        best = np.argsort(-(unit[part] @ unit[rows].T), axis=1, kind="stable")[:, :n]
-        found += [ItemEvidence(int(item), [], rows[near].tolist()) for item, near in zip(part, best, strict=True)]
-    return found
+    near = nearest_by_text(centred[cold], centred[rows], n)
+    return [
+        ItemEvidence(int(item), [], [int(rows[place]) for place in places if place >= 0])
+        for item, places in zip(cold, near, strict=True)
+    ]
 
 
 def _draw(item_id: str, user_id: str) -> bytes:
@@ -195,7 +197,7 @@ def _complete(table: pd.DataFrame, ids: np.ndarray, column: str, size: int) -> d
 
 def _write(
     evidence: Sequence[ItemEvidence],
-    messages: Sequence[Any],
+    asked: Sequence[tuple[Message, list[str]]],
     split: Split,
     lines: Sequence[ItemLine],
     engine: Engine,
@@ -204,12 +206,17 @@ def _write(
     what: str,
     options: dict[str, Any],
 ) -> list[Any]:
+    """The rows of one phase; with each message come the profiles that it was made from, which renew it.
+
+    What stands out among readers depends on everybody's profiles: hashed as it is shown, each would renew many.
+    """
     version = ITEM_PROMPT_VERSION + style.version
     begin = item_examples(style)
     jobs = []
-    for part, message in zip(evidence, messages, strict=True):
-        key = str(split.item_ids[part.item])
-        digest = input_hash(engine.generator, version, key, begin, [message["content"]])
+    for part, (message, sources) in zip(evidence, asked, strict=True):
+        key, line = str(split.item_ids[part.item]), lines[part.item]
+        own = [f"{line}|{','.join(line.categories)}", *sources]
+        digest = input_hash(engine.generator, version, key, begin, own)
         jobs.append(Job(ProfileRequest(key, begin, (message,), ITEM_ITEMS, language=style.language), digest))
 
     def to_row(position: int, result: GeneratedProfile) -> dict[str, Any]:

@@ -6,15 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from ..data.profile_tables import require_profile_columns
 from ..data.splits import Split
 from .title_probe import TitleProbe, probe_titles
+from .trace import listed
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SHOWN = 5
+_READ = ("profile", "identities", "interests", "evidence", "neighbors", "as_of")  # of users and items alike
 
 
 class LeakageError(ValueError):
@@ -77,17 +78,22 @@ def certify(profiles: pd.DataFrame, split: Split, items: pd.DataFrame) -> Certif
     Each evidence item must be in the history, before the cut, of the user or of one of the named neighbours, or, where
     nothing is known of the user (`source` "prior"), have been chosen by anybody before it; a profile written from
     interactions must name its evidence. `as_of` must not be after the cut. No profile may name an item first seen
-    later; see `probe_titles`.
+    later (see `probe_titles`) but one of `source` "stated": a person may name an item that nobody has chosen yet. No
+    user may have two profiles.
 
     Args:
         profiles: `PROFILE_COLUMNS`; without `source`, all are taken for written from interactions.
         items: the item table in the order of the split's item rows.
+
+    Raises:
+        TableError: a missing column, named.
     """
+    require_profile_columns(profiles, ["user_id", *_READ], f"user profiles for the {split.name} cut")
     known = _Known(split)
     leaks: list[list[str]] = []
     shown: list[list[int]] = []
     for row in profiles.itertuples():
-        evidence = _listed(row.evidence)
+        evidence = listed(row.evidence)
         leaks.append([*_user_leaks(row, evidence, known), *_date_leaks(row.as_of, known)])
         shown.append([known.item[item] for item in evidence if known.is_warm(item)])
     return _certificate(profiles, "user", leaks, shown, split, items)
@@ -100,21 +106,27 @@ def certify_items(
 
     Each user of the evidence must have interacted with the item before the cut, each similar item must have been seen
     by then; a profile must name what it was written from. `as_of` must not be after the cut. No profile may name an
-    item first seen later but the item itself.
+    item first seen later but the item itself. No item may have two profiles.
 
     Args:
         profiles: `ITEM_PROFILE_COLUMNS`.
         items: the item table in the order of the split's item rows.
         user_profiles: the table that phase "interactions" read. Where it is given, it must hold every user of the
             evidence, as of a time not after the cut.
+
+    Raises:
+        TableError: a missing column of either table, named.
     """
+    require_profile_columns(profiles, ["item_id", "phase", *_READ], f"item profiles for the {split.name} cut")
+    if user_profiles is not None:
+        require_profile_columns(user_profiles, ["user_id", "as_of"], f"user profiles for the {split.name} cut")
     known = _Known(split)
     read = None if user_profiles is None else dict(zip(user_profiles["user_id"], user_profiles["as_of"], strict=True))
     leaks: list[list[str]] = []
     shown: list[list[int]] = []
     for row in profiles.itertuples():
         leaks.append([*_item_leaks(row, known, read), *_date_leaks(row.as_of, known)])
-        own = (row.item_id, *_listed(row.neighbors))
+        own = (row.item_id, *listed(row.neighbors))
         shown.append([known.item[item] for item in own if item in known.item])
     return _certificate(profiles, "item", leaks, shown, split, items)
 
@@ -156,14 +168,14 @@ def _user_leaks(row: Any, evidence: Sequence[str], known: _Known) -> Iterator[st
             f"evidence {item!r} was chosen by nobody before the cut." for item in evidence if not known.is_warm(item)
         )
         return
-    chosen = known.chosen_by((row.user_id, *_listed(row.neighbors)))
+    chosen = known.chosen_by((row.user_id, *listed(row.neighbors)))
     for item in evidence:
         if known.item.get(item) not in chosen:
             yield f"evidence {item!r} is in no history before the cut."
 
 
 def _item_leaks(row: Any, known: _Known, read: dict[str, Any] | None) -> Iterator[str]:
-    evidence, neighbors = _listed(row.evidence), _listed(row.neighbors)
+    evidence, neighbors = listed(row.evidence), listed(row.neighbors)
     if row.item_id not in known.item:
         yield "is not in the data."
         return
@@ -199,23 +211,21 @@ def _certificate(
 ) -> Certificate:
     texts = [_text(row) for row in profiles.itertuples()]
     named, probe = probe_titles(texts, items, split.warm, shown)
-    failures = [
-        f"row {number} ({kind} {identity!r}): {leak}"
-        for number, (identity, own, titles) in enumerate(
-            zip(profiles[f"{kind}_id"], leaks, named, strict=True), start=1
-        )
-        for leak in (*own, *(f"names {title!r}, first seen later." for title in titles))
-    ]
+    ids = profiles[f"{kind}_id"]
+    failures: list[str] = []
+    for number, (row, repeated, own, titles) in enumerate(
+        zip(profiles.itertuples(), ids.duplicated(), leaks, named, strict=True), start=1
+    ):
+        found = [f"is a repeated id: keep one profile for each {kind}."] if repeated else []
+        found += own
+        if getattr(row, "source", None) != "stated":
+            found += [f"names {title!r}, first seen later." for title in titles]
+        failures += [f"row {number} ({kind} {getattr(row, f'{kind}_id')!r}): {leak}" for leak in found]
     return Certificate(split.name, split.cut, len(profiles), int((~split.warm).sum()), failures, probe)
 
 
 def _text(row: Any) -> str:
     """The profile, and what its lists say beside it: all that anybody may read or embed."""
     text = row.profile if isinstance(row.profile, str) else ""
-    beside = [phrase for phrase in (*_listed(row.identities), *_listed(row.interests)) if phrase not in text]
+    beside = [phrase for phrase in (*listed(row.identities), *listed(row.interests)) if phrase not in text]
     return ", ".join([text, *beside])
-
-
-def _listed(value: Any) -> list[str]:
-    """A list column's value; a missing one is empty."""
-    return [str(entry) for entry in value] if isinstance(value, list | tuple | np.ndarray) else []

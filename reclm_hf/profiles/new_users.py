@@ -65,7 +65,7 @@ def generate_new_user_profiles(
         TableError: no user_id column, an id that is empty, repeated or has a history.
     """
     style = style or PromptStyle()
-    _check(new_users, split)
+    check_new_users(new_users, split)
     texts = stated_texts(new_users)
     lines = item_lines(items, style)
     newcomers = _newcomers(new_users["user_id"].tolist(), texts, split, stated_vectors, history_vectors)
@@ -105,7 +105,8 @@ def stated_texts(new_users: pd.DataFrame) -> list[str]:
     return [str(text) if said != PLACEHOLDER else "" for said, text in kept]
 
 
-def _check(new_users: pd.DataFrame, split: Split) -> None:
+def check_new_users(new_users: pd.DataFrame, split: Split) -> None:
+    """Raise `TableError`: no user_id column, an id that is empty, repeated or has a history."""
     require_columns(new_users, ["user_id"], "new users")
     ids = new_users["user_id"]
     bad = ids.map(lambda value: not isinstance(value, str) or not value.strip()).to_numpy()

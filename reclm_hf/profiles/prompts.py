@@ -77,9 +77,13 @@ class PromptStyle:
     @property
     def version(self) -> str:
         """What a version of a prompt is followed by; empty for the usual style."""
-        if self == PromptStyle():
+        usual = PromptStyle()
+        shortened = "text" in self.columns and self.text_characters != usual.text_characters
+        if (self.columns, self.language) == (usual.columns, usual.language) and not shortened:
             return ""
-        return f"+{','.join(self.columns)}" + (f"+{self.language}" if self.language != "English" else "")
+        named = [",".join(self.columns), f"{self.text_characters} characters" if shortened else ""]
+        named.append(self.language if self.language != usual.language else "")
+        return "".join(f"+{part}" for part in named if part)
 
 
 @dataclass(frozen=True)

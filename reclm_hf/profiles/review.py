@@ -10,13 +10,13 @@ import csv
 import hashlib
 import io
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.folder import write_text
 from ..data.tables import PREFERENCE_COLUMNS, TableError, require_columns
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def export_review(table: pd.DataFrame, path: str | Path, *, sample: int | None =
         if _digest(f"{seed}\x00side\x00{identity}")[-1] in "02468ace":
             pair.reverse()
         writer.writerow([identity, *map(_cell, (str(row["user_id"]), _written_from(row["prompt"]), *pair)), ""])
-    _write_text("\ufeff" + text.getvalue(), path)
+    write_text("\ufeff" + text.getvalue(), path)
     return len(order)
 
 
@@ -253,17 +253,3 @@ def _with_verdicts(table: pd.DataFrame, accepted: Sequence[bool | None]) -> pd.D
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write_text(text: str, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise TableError(f"{path}: could not be written ({error.strerror or error}). Free some space.") from error

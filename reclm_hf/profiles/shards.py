@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.tables import TableError, read_parquet, write_parquet
-from .engines import Engine, GeneratedProfile, ProfileRequest
+from .engines import Engine, GeneratedProfile, ProfileRequest, UnfinishedError
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +32,20 @@ class ShardStore:
     Args:
         cut: int64 microseconds UTC, or None. A row that was written as of a later time is not taken up: what it was
             written from may not be known yet.
+        admit: whether a stored row still holds: what it was written from may have been deleted since.
     """
 
-    def __init__(self, folder: Path, columns: Mapping[str, str], cut: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        columns: Mapping[str, str],
+        cut: int | None,
+        admit: Callable[[Mapping[str, Any]], bool] | None = None,
+    ) -> None:
         self.folder = folder
         self.columns = dict(columns)
         self.cut = cut
+        self.admit = admit
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """input_hash -> row, the latest of every readable shard; what stood in a broken shard is written again."""
@@ -57,7 +65,8 @@ class ShardStore:
             for row in table.to_dict("records"):
                 key = str(row["input_hash"])
                 admitted = limit is None or (not pd.isna(row["as_of"]) and row["as_of"] <= limit)
-                if admitted and (limit is None or key not in found or found[key]["as_of"] < row["as_of"]):
+                newer = limit is None or key not in found or found[key]["as_of"] < row["as_of"]
+                if admitted and newer and (self.admit is None or self.admit(row)):
                     found[key] = row
         return found
 
@@ -95,11 +104,25 @@ def write_jobs(
         "%s: %d of %d (%.1f %%) are there, %d to write", what, kept, len(jobs), _percent(kept, jobs), len(missing)
     )
     for shard in _shards(list(missing.values()), jobs, shard_size, progress, what):
-        written = engine.generate([jobs[position].request for position in shard])
-        rows = [dict(to_row(position, result)) for position, result in zip(shard, written, strict=True)]
-        store.write(rows)
-        finished.update({row["input_hash"]: row for row in rows})
+        try:
+            written = dict(enumerate(engine.generate([jobs[position].request for position in shard])))
+        except UnfinishedError as error:
+            _keep(error.finished, shard, to_row, store)
+            raise
+        finished.update({row["input_hash"]: row for row in _keep(written, shard, to_row, store)})
     return [finished[job.input_hash] for job in jobs]
+
+
+def _keep(
+    written: Mapping[int, GeneratedProfile],
+    shard: Sequence[int],
+    to_row: Callable[[int, GeneratedProfile], Mapping[str, Any]],
+    store: ShardStore,
+) -> list[dict[str, Any]]:
+    rows = [dict(to_row(shard[place], result)) for place, result in sorted(written.items())]
+    if rows:
+        store.write(rows)
+    return rows
 
 
 def _percent(part: int, jobs: Sequence[Job]) -> float:

@@ -23,6 +23,9 @@ from .stems import phrase_stems, stem
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+SLOTS_VERSION = "slots-2"
+"""Part of what an engine is called: bump it with every change of the rules, or profiles by the old ones are kept."""
+
 MIN_WORDS = 2
 """Content words of an item at least: single words come out as a bare list of categories."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def test_build_export_import(engine: WordEngine, capsys: pytest.CaptureFixture[s
     assert f"reclm preferences review {TABLE} --export" in built["next"]
     said = json.loads((TABLE.parent / "preferences.json").read_text())
     assert (said["weak_profiles"], said["generator"], said["shares"]["neighbor"]) == ("weak", ["words"], 0.3)
+    assert said["weak_profiles_sha256"] is None
     asked = len(engine.asked)
     assert asked == built["kinds"]["weak_prompt"]
 
@@ -106,12 +108,22 @@ def test_conflicts_keep_the_earlier_verdict_unless_told(engine: WordEngine, caps
 def test_weak_profiles_from_a_file(engine: WordEngine, capsys: pytest.CaptureFixture[str]) -> None:
     weak = "User identity: movie fan, film fan, screen fan; User interests: new films, old films, all films"
     users = [f"user-{number:02d}" for number in range(50)]
-    pd.DataFrame({"user_id": users, "profile": weak}).to_parquet("weak.parquet")
-    shares = ["--shares", "weak_prompt=1", "--weak-profiles", "weak.parquet", "--cut", "test", "--output", "mine"]
-    run(capsys, "build", "data", "--profiles", "profiles", *shares)
+    given = Path("weak.parquet").resolve()
+    pd.DataFrame({"user_id": users, "profile": weak}).to_parquet(given)
+    options = ["--weak-profiles", str(given), "--cut", "test", "--output", "mine"]
+    run(capsys, "build", "data", "--profiles", "profiles", "--shares", "weak_prompt=1", *options)
+    stored = Path("mine/preferences.json").read_text()
+    assert str(given.parent) not in stored, "it names the file, not this machine's folders"
+    said = json.loads(stored)
+    assert said["weak_profiles"] == "weak.parquet"
+    assert said["weak_profiles_sha256"] == hashlib.sha256(given.read_bytes()).hexdigest()
     table = read_parquet("mine/preferences.parquet")
     assert {row[0]["content"] for row in table["rejected"]} == {weak}
     assert engine.asked == []
+    options[-1] = "others"
+    run(capsys, "build", "data", "--profiles", "profiles", "--shares", "neighbor=1", *options)
+    unused = json.loads(Path("others/preferences.json").read_text())
+    assert (unused["weak_profiles"], unused["weak_profiles_sha256"]) == (None, None)
 
 
 def test_profiles_that_know_of_later_things_are_refused(engine: WordEngine, capsys: pytest.CaptureFixture[str]) -> None:

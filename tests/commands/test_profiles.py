@@ -58,11 +58,20 @@ def test_build_train_and_update(here: Path, capsys: pytest.CaptureFixture[str]) 
     assert pd.read_parquet(Path(folder) / "user_profiles.parquet")["source"].tolist()[-2:] == ["stated", "prior"]
 
 
+def test_the_best_of_some(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("profiles", "build", "data", "--cut", "test", "--sides", "user", "--users", "6", "--best-of", "2")
+    assert run(capsys, *command, "--output", "profiles")["users, test"]
+    table = pd.read_parquet(here / "profiles" / "test" / "user_profiles.parquet")
+    assert table["generator"].str.contains("best of 2").all()
+    assert len(list((here / "profiles" / "test" / "candidates").glob("candidates-*.parquet"))) >= 1
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("build", "data", "--columns", "title,plot"), "title, categories, text"),
         (("build", "data", "--mask-titles", "--sides", "item"), "--mask-titles"),
+        (("build", "data", "--best-of", "0"), "--best-of"),
         (("build", "data", "--base-url", "http://127.0.0.1:1/v1", "--revision", "main"), "--revision"),
         (("update", "data", "nowhere"), "reclm profiles build"),
         (("update", "data", "nowhere", "--as-of", "yesterdayish"), "2013-08-01"),

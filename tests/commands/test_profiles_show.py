@@ -172,7 +172,10 @@ def test_long_lists_and_wide_or_hostile_titles(
         (["?", "data", "--profiles", "profiles"], "Ids there look like 'user-00', 'user-01', 'user-02'."),
         (["--item", "4", "data", "--profiles", "profiles"], "unknown item '4'"),
         (["user-07", "data"], "comes without profiles: run `reclm profiles build data`"),
-        (["user-07", "data", "--profiles", "profiles", "--cut", "validation"], "there is no such table"),
+        (
+            ["user-07", "data", "--profiles", "profiles", "--cut", "validation"],
+            "there is no such file. `reclm",
+        ),
         (["user-07", "nowhere"], "nowhere"),
         (["user-49", "data", "--profiles", "few"], "user 'user-49' has no profile in few"),
         (["user-07", "data", "--profiles", "broken"], "there is no column 'identities'"),

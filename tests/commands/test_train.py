@@ -13,7 +13,7 @@ from reclm_hf.data.folder import write_dataset
 from reclm_hf.data.interactions import Interactions
 from reclm_hf.data.load import load_splits
 from reclm_hf.data.splits import Split
-from reclm_hf.data.tables import PROFILE_COLUMNS, write_parquet
+from reclm_hf.data.tables import ITEM_PROFILE_COLUMNS, PROFILE_COLUMNS, read_parquet, write_parquet
 from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
 from tests.checkerboard import checkerboard
 
@@ -104,6 +104,49 @@ def test_profiles_are_checked_against_their_cut(here: Path, capsys: pytest.Captu
     write_parquet(pd.DataFrame({"user": ["user-00"]}), here / "clean" / "validation" / "user_profiles.parquet")
     assert main([*train, "--profiles", "clean", "--name", "broken"]) == 2
     assert "no column 'user_id'" in capsys.readouterr().err
+
+
+def test_a_table_of_masked_and_other_profiles_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In either mode: it is no placebo, and no profiler's work either."""
+    written(rows(), test_cut=checkerboard()[0].test.cut)
+    split = load_splits("data").validation
+    profiles(split, here / "mixed", ["000"])
+    path = here / "mixed" / "validation" / "user_profiles.parquet"
+    train = ["train", "data", "--preset", "standard", "--backbone", "bias_mf", "--profiles", "mixed"]
+    one = read_parquet(path)
+    table = pd.concat([one, one.assign(user_id="user-02")], ignore_index=True)
+    table["prompt_version"] = ["v1-masked", "v1"]
+    write_parquet(table, path, PROFILE_COLUMNS)
+    for mode, needs in (("llm", "none"), ("masked_titles", "all")):
+        assert main([*train, "--profile-mode", mode]) == 2
+        told = capsys.readouterr().err
+        assert f"1 of 2 profiles were written with --mask-titles, but --profile-mode {mode} needs {needs} to be" in told
+    table["prompt_version"] = "v1"
+    write_parquet(table, path, PROFILE_COLUMNS)
+    assert main([*train, "--profile-mode", "masked_titles"]) == 2
+    assert "0 of 2 profiles" in capsys.readouterr().err
+    assert main(["train", "data", "--profile-mode", "masked_titles"]) == 2
+    assert "run `reclm profiles build data --mask-titles`" in capsys.readouterr().err
+
+
+def test_profiles_of_items_are_checked_against_those_they_were_written_from(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """User-02 chose the item before the cut, but no profile of hers stands beside."""
+    written(rows(), test_cut=checkerboard()[0].test.cut)
+    split = load_splits("data").validation
+    seen = str(split.item_ids[split.history_item[split.history_user == 2][0]])
+    known = {"item_id": [seen], "profile": ["User identity: a; User interests: alpha"], "phase": ["interactions"]}
+    table = pd.DataFrame({name: [None] for name in ITEM_PROFILE_COLUMNS} | known | {"evidence": [["user-02"]]})
+    table["as_of"] = pd.Series([pd.Timestamp(split.cut, unit="us", tz="UTC")])
+    for folder in ("alone", "beside"):
+        write_parquet(table, here / folder / "validation" / "item_profiles.parquet", ITEM_PROFILE_COLUMNS)
+    profiles(split, here / "beside", ["000"])
+    train = ["train", "data", "--preset", "standard", "--backbone", "bias_mf", "--profile-mode", "llm"]
+    assert main([*train, "--profile-sides", "item", "--profiles", "beside"]) == 2
+    assert "evidence: user 'user-02' has no profile in the given table" in capsys.readouterr().err
+    assert main([*train, "--profile-sides", "item", "--profiles", "alone"]) == 2
+    assert "test/item_profiles.parquet: there is no such file" in capsys.readouterr().err, "validation passed"
 
 
 def test_a_cut_that_is_no_number_is_said(capsys: pytest.CaptureFixture[str]) -> None:

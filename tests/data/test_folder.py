@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reclm_hf.data.folder import read_dataset, write_dataset
+from reclm_hf.data.folder import read_dataset, write_dataset, write_json, write_text
 from reclm_hf.data.interactions import Interactions
 from reclm_hf.data.load import load_interactions, load_splits
 from reclm_hf.data.tables import TableError
@@ -101,6 +101,23 @@ def test_disk_full_leaves_the_finished_files_whole(
     monkeypatch.undo()
     assert sorted(os.listdir(tmp_path)) == ["dataset.json", "interactions.parquet", "items.parquet"]
     assert load_interactions(str(tmp_path)).name == "old"
+
+
+def test_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "new" / "words.csv"
+    write_text("\ufeffä,b\r\n1,2\r\n", path)
+    assert path.read_bytes() == "\ufeffä,b\r\n1,2\r\n".encode()
+    write_json({"where": Path("a"), "ä": 1}, tmp_path / "words.json")
+    assert (tmp_path / "words.json").read_bytes() == '{\n  "where": "a",\n  "ä": 1\n}\n'.encode()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TableError, match=r"words\.csv: could not be written \(No space left on device\)"):
+        write_text("other", path)
+    assert path.read_bytes().endswith(b"1,2\r\n")
+    assert os.listdir(path.parent) == ["words.csv"]
 
 
 def test_disk_full_for_real(tmp_path: Path) -> None:

@@ -211,6 +211,26 @@ def test_no_saved_file_names_a_place_or_a_secret(cache: Path, tmp_path: Path) ->
             assert forbidden.encode() not in content, f"{path.name}: {forbidden}"
 
 
+def test_a_plain_folder_is_stored_by_its_name(places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(places / "base")
+    for source in (places / "base", Path(".")):
+        loaded = load(source)
+        assert loaded.config.base_model == "base"
+        assert loaded.label.startswith("base sha256:")
+        loaded.save_pretrained(tmp_path)
+        assert names(tmp_path) == MERGED
+        for path in tmp_path.iterdir():
+            assert str(places).encode() not in path.read_bytes(), path.name
+    assert close(logits(load(tmp_path).model), logits(base_model()))
+    assert load(tmp_path).config.base_model == "base", "a second folder does not rename the model"
+
+
+def test_an_adapter_names_its_base_as_it_was_given(places: Path, tmp_path: Path) -> None:
+    profiler().save_pretrained(tmp_path)
+    assert json.loads((tmp_path / PROFILER_CONFIG).read_text())["base_model"] == BASE
+    assert load(places / "adapter").config.base_model == str(places / "base"), "it loads where that is"
+
+
 def test_an_adapter_of_any_name_is_saved_flat(tmp_path: Path) -> None:
     one = RecLMProfiler(adapted(adapter="policy"), tokenizer(), RecLMProfilerConfig(str(save_base(tmp_path / "base"))))
     one.save_pretrained(tmp_path / "one")
@@ -218,13 +238,23 @@ def test_an_adapter_of_any_name_is_saved_flat(tmp_path: Path) -> None:
     assert close(logits(load(tmp_path / "one").model), logits(one.model))
 
 
-def test_a_card_stays_and_old_weights_go(tmp_path: Path) -> None:
-    one = profiler()
-    (tmp_path / "README.md").write_text("our card")
-    (tmp_path / "adapter_model-00002-of-00002.safetensors").write_text("old")
-    one.save_pretrained(tmp_path)
-    assert names(tmp_path) == ADAPTER | {"README.md"}
-    assert (tmp_path / "README.md").read_text() == "our card"
+@pytest.mark.parametrize(
+    ("merge", "old"),
+    [
+        (False, ["model.safetensors"]),
+        (
+            True,
+            ["adapter_model.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"],
+        ),
+    ],
+)
+def test_other_files_stay_and_old_weights_go(tmp_path: Path, merge: bool, old: list[str]) -> None:
+    others = ("README.md", "user_vectors.safetensors", "items.safetensors.index.json", "my_adapter_model.safetensors")
+    for name in (*others, *old):
+        (tmp_path / name).write_text(name)
+    profiler().save_pretrained(tmp_path, merge=merge)
+    assert names(tmp_path) == (MERGED if merge else ADAPTER) | set(others)
+    assert [(tmp_path / name).read_text() for name in others] == list(others)
 
 
 def test_the_settings_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,6 +264,34 @@ def test_the_settings_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     profiler().save_pretrained(tmp_path)
     assert set(moved) == ADAPTER
     assert moved[-1] == PROFILER_CONFIG
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_folder_that_was_not_finished_has_no_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, merge: bool
+) -> None:
+    """Saving over an earlier profiler stops at any of its files: what stands there does not say it is whole."""
+    one, other = profiler(), profiler(seed=9)
+    replace = os.replace
+    for stop in range(len(MERGED if merge else ADAPTER)):
+        one.save_pretrained(tmp_path, merge=merge)
+        assert (tmp_path / PROFILER_CONFIG).is_file()
+        moved: list[str] = []
+
+        def until(old: Path, new: Path, stop: int = stop, moved: list[str] = moved) -> None:
+            if len(moved) == stop:
+                raise OSError(28, "No space left on device")
+            moved.append(new.name)
+            replace(old, new)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("os.replace", until)
+            with pytest.raises(OSError, match=r"could not be written .*No space left"):
+                other.save_pretrained(tmp_path, merge=merge)
+        assert not (tmp_path / PROFILER_CONFIG).exists()
+        assert not list(tmp_path.glob(".saving-*"))
+    one.save_pretrained(tmp_path, merge=merge)
+    assert names(tmp_path) == (MERGED if merge else ADAPTER)
 
 
 def test_another_layout_is_not_saved_over(places: Path, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from reclm_hf.profiles.engine_openai import OpenAIEngine
 from reclm_hf.profiles.engine_transformers import TransformersEngine
-from reclm_hf.profiles.item_prompts import item_examples, item_message
-from reclm_hf.profiles.profile import ITEM_ITEMS, format_score, parse, well_formed
-from reclm_hf.profiles.prompts import ItemLine, PromptStyle
+from reclm_hf.profiles.item_prompts import item_examples
+from reclm_hf.profiles.profile import ITEM_ITEMS, format_score, well_formed
+from reclm_hf.profiles.prompts import PromptStyle
 from tests.profiles.chat_server import tiny_process
 from tests.profiles.tiny import request, tiny_model, tiny_tokenizer
 
@@ -26,9 +26,8 @@ def requests(count=5):
 
 
 def item_request(key="item-1"):
-    asked = request(key)
-    message = item_message(ItemLine("Alien", ("horror",)), [parse("User identity: a b, c d; User interests: e f, g h")])
-    return replace(asked, examples=item_examples(PromptStyle()), messages=(message,), size=ITEM_ITEMS)
+    message = {"role": "user", "content": "The thing: Alien (horror)\nWhat kind of people choose this thing?"}
+    return replace(request(key), examples=item_examples(PromptStyle()), messages=(message,), size=ITEM_ITEMS)
 
 
 @pytest.fixture(scope="module")

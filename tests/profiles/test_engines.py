@@ -122,7 +122,10 @@ def test_draws_differ_from_one_another_and_from_the_greedy_profile_and_repeat():
 
 
 def test_the_generator_names_model_slots_and_precision():
-    assert engine().generator == "tiny; forced slots, float32"
+    usual = TransformersEngine(tiny_model(), tiny_tokenizer(), "tiny")
+    assert usual.generator == "tiny; forced slots-2, float32"
+    other = TransformersEngine(tiny_model(), tiny_tokenizer(), "tiny", repetition_penalty=3.0)
+    assert other.generator != usual.generator
 
 
 def test_no_requests_no_profiles():

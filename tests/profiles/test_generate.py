@@ -12,6 +12,7 @@ import pytest
 
 from reclm_hf.data.splits import make_split
 from reclm_hf.data.tables import PROFILE_COLUMNS, TableError
+from reclm_hf.profiles.engines import UnfinishedError
 from reclm_hf.profiles.evidence import HISTORY_ITEMS, collect_evidence
 from reclm_hf.profiles.generate import generate_user_profiles
 from reclm_hf.profiles.leakage import certify
@@ -259,6 +260,44 @@ def test_three_percent_changed_histories_renew_three_percent(tmp_path):
     second = write(state(1), items, near, tmp_path, engine)
     assert len(engine.asked) == 12
     assert (first["input_hash"] != second["input_hash"]).mean() == pytest.approx(0.03, abs=0.005)
+
+
+def test_a_row_whose_evidence_was_deleted_is_written_again(splits, items, neighbors, tmp_path):
+    """It would fail its certificate on every run: the owner's own history has not changed."""
+    first = write(splits.test, items, neighbors, tmp_path)
+    owner = 0
+    shown = set(first["evidence"][owner]) - {
+        splits.test.item_ids[item] for item in splits.test.history_item[splits.test.history_user == owner]
+    }
+    gone = np.isin(splits.test.history_user, neighbors[owner]) & np.isin(
+        splits.test.item_ids[splits.test.history_item], list(shown)
+    )
+    assert gone.any()
+    less = replace(
+        splits.test,
+        history_user=splits.test.history_user[~gone],
+        history_item=splits.test.history_item[~gone],
+        history_time=splits.test.history_time[~gone],
+    )
+    engine = WordEngine()
+    table = write(less, items, neighbors, tmp_path, engine)
+    assert splits.test.user_ids[owner] in {request.key for request in engine.asked}
+    assert len(engine.asked) < splits.test.n_users
+    assert certify(table, less, items).passed
+
+
+def test_what_a_failing_engine_had_written_is_kept(splits, items, neighbors, tmp_path):
+    class Half(WordEngine):
+        def generate(self, requests):
+            error = UnfinishedError("the server has gone")
+            error.finished = dict(enumerate(super().generate(requests[:3])))
+            raise error
+
+    with pytest.raises(UnfinishedError):
+        write(splits.test, items, neighbors, tmp_path, Half())
+    engine = WordEngine()
+    write(splits.test, items, neighbors, tmp_path, engine)
+    assert len(engine.asked) == splits.test.n_users - 3
 
 
 def test_a_row_from_after_the_cut_is_not_taken_up(splits, items, neighbors, tmp_path):

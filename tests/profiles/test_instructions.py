@@ -211,6 +211,24 @@ def test_what_does_not_fit_is_counted(written: tuple) -> None:
     assert build(written, max_tokens=60, variant="distill").skipped == {"does not fit the tokens": USERS}
 
 
+def test_what_counts_is_the_whole_chat(written: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that cost more in a chat than by themselves: the chat is counted again, and shortened until it fits."""
+    exactly = TokenBudget.line
+    monkeypatch.setattr(TokenBudget, "line", lambda self, line: exactly(self, line) - 3)
+    made = build(written, max_tokens=900)
+    assert len(made.table)
+    tokenizer = tiny_tokenizer()
+    for messages in made.table["messages"]:
+        text = tokenizer.apply_chat_template(messages, tokenize=False)
+        assert len(tokenizer(text, add_special_tokens=False)["input_ids"]) <= 900
+
+
+def test_everybody_has_draws_of_their_own() -> None:
+    first = [user_rng(seed, user).integers(1 << 30) for seed, user in ((0, "a"), (0, "b"), (1, "a"), (0, "a"))]
+    assert first[0] == first[3]
+    assert len(set(first)) == 3
+
+
 def test_malformed_profiles_are_left_out_and_counted(written: tuple) -> None:
     table = written[2].copy()
     table.loc[table["user_id"] == "user-04", "profile"] = "User identity: night owl; User interests:"

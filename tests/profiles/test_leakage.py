@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from reclm_hf.data.bundled import bundled_profiles, bundled_splits
-from reclm_hf.data.tables import ITEM_PROFILE_COLUMNS
+from reclm_hf.data.tables import ITEM_PROFILE_COLUMNS, TableError
 from reclm_hf.profiles.generate import generate_user_profiles
 from reclm_hf.profiles.leakage import LeakageError, certify, certify_items
 from tests.checkerboard import answers, checkerboard
@@ -144,6 +144,46 @@ def test_who_states_preferences_needs_no_history(table, split, items, user):
     assert "evidence '000' is in no history" in failure
 
 
+def test_in_her_own_words_a_person_may_name_what_is_new(table, split, items):
+    later = items["title"][45]
+    named = plant(table, 3, "profile", f"User identity: fan of {later}; User interests: tales")
+    assert len(found(named, split, items)) == 1
+    stated = plant(named, 3, "source", "stated")
+    certificate = certify(stated, split, items)
+    assert certificate.passed
+    assert certificate.probe.hits == 1, "it is counted all the same"
+    (failure,) = found(plant(stated, 3, "as_of", pd.Timestamp(split.cut + 1, unit="us", tz="UTC")), split, items)
+    assert "as_of" in failure
+    (failure,) = found(plant(stated, 3, "evidence", ["045"]), split, items)
+    assert "evidence '045' is in no history" in failure
+    (failure,) = found(plant(stated, 4, "profile", f"User identity: {later}; User interests: tales"), split, items)
+    assert failure.startswith("row 5 ")
+
+
+def test_a_repeated_id_is_found(table, split, items):
+    again = pd.concat([table, table.iloc[[3]]], ignore_index=True)
+    assert found(again, split, items) == [
+        "row 51 (user 'user-03'): is a repeated id: keep one profile for each user.",
+    ]
+    assert item_failures(split, items, item_row(split, 42, similar=[2])) == [
+        "row 3 (item '042'): is a repeated id: keep one profile for each item.",
+    ]
+
+
+@pytest.mark.parametrize("column", ["user_id", "profile", "interests", "evidence", "neighbors", "as_of"])
+def test_a_missing_column_is_named_with_the_way_out(table, split, items, column):
+    with pytest.raises(TableError, match=f"validation cut: there is no column '{column}'.*`reclm profiles build`"):
+        certify(table.drop(columns=column), split, items)
+
+
+def test_a_missing_column_of_items_and_their_readers_too(table, split, items):
+    rows = pd.DataFrame([item_row(split, 0, users=readers(split, 0))])
+    with pytest.raises(TableError, match=r"item profiles.* no column 'phase'.*`reclm profiles build`"):
+        certify_items(rows.drop(columns="phase"), split, items)
+    with pytest.raises(TableError, match=r"user profiles.* no column 'as_of'.*`reclm profiles build`"):
+        certify_items(rows, split, items, table.drop(columns="as_of"))
+
+
 def test_of_whom_nothing_is_known_the_evidence_is_what_anybody_chose(table, split, items):
     prior = plant(plant(plant(table, 3, "source", "prior"), 3, "user_id", "nobody"), 3, "neighbors", [])
     assert certify(plant(prior, 3, "evidence", ["000", "001", "041"]), split, items).passed
@@ -187,22 +227,22 @@ def test_an_honest_table_of_items_passes(table, split, items):
 
 
 def test_every_reader_of_an_item_chose_it_before_the_cut(split, items):
-    """Item 42 is chosen by even users in the validation period; item 0 never by odd ones."""
-    buyer = int(split.target_user[split.target_item == 42][0])
-    early, late = item_row(split, 0, users=[*readers(split, 0), 1]), item_row(split, 42, users=[buyer])
-    unknown = item_row(split, 0, users=readers(split, 0)) | {"evidence": ["nobody"]}
+    """Item 44 is chosen by even users in the validation period; item 2 never by odd ones."""
+    buyer = int(split.target_user[split.target_item == 44][0])
+    early, late = item_row(split, 2, users=[*readers(split, 2), 1]), item_row(split, 44, users=[buyer])
+    unknown = item_row(split, 4, users=readers(split, 4)) | {"evidence": ["nobody"]}
     assert item_failures(split, items, early, late, unknown) == [
-        "row 3 (item '000'): evidence: user 'user-01' did not choose it before the cut.",
-        f"row 4 (item '042'): evidence: user '{split.user_ids[buyer]}' did not choose it before the cut.",
-        "row 5 (item '000'): evidence: user 'nobody' did not choose it before the cut.",
+        "row 3 (item '002'): evidence: user 'user-01' did not choose it before the cut.",
+        f"row 4 (item '044'): evidence: user '{split.user_ids[buyer]}' did not choose it before the cut.",
+        "row 5 (item '004'): evidence: user 'nobody' did not choose it before the cut.",
     ]
 
 
 def test_every_similar_item_was_seen_before_the_cut(split, items):
-    rows = [item_row(split, 44, similar=[0, 43]), item_row(split, 44, similar=[0]) | {"neighbors": ["nothing"]}]
+    rows = [item_row(split, 44, similar=[0, 43]), item_row(split, 46, similar=[0]) | {"neighbors": ["nothing"]}]
     assert item_failures(split, items, *rows) == [
         "row 3 (item '044'): similar item '043' was first seen later.",
-        "row 4 (item '044'): similar item 'nothing' was first seen later.",
+        "row 4 (item '046'): similar item 'nothing' was first seen later.",
     ]
 
 
@@ -219,10 +259,10 @@ def test_item_rows_say_when_and_from_what_they_were_written(split, items):
     late = pd.Timestamp(split.cut + 1, unit="us", tz="UTC")
     rows = [
         item_row(split, 2, users=readers(split, 2), as_of=late),
-        item_row(split, 2, users=readers(split, 2), as_of=pd.NaT),
-        item_row(split, 2, users=readers(split, 2), phase="dreams"),
-        item_row(split, 2, similar=[0], phase="interactions"),
-        item_row(split, 2, users=readers(split, 2), phase="similar_items"),
+        item_row(split, 4, users=readers(split, 4), as_of=pd.NaT),
+        item_row(split, 6, users=readers(split, 6), phase="dreams"),
+        item_row(split, 8, similar=[0], phase="interactions"),
+        item_row(split, 10, users=readers(split, 10), phase="similar_items"),
         item_row(split, 99, similar=[0]),
     ]
     reasons = [failure.partition("): ")[2] for failure in item_failures(split, items, *rows)]
