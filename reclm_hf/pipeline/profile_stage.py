@@ -71,6 +71,7 @@ def write_profiles(
     if beside is not None and len(beside):
         table = pd.concat([table, beside], ignore_index=True)
     certificate = certify(table, split, data.items)
+    logger.info(certificate.summary())
     write_json(certificate.to_dict(), folder / "certificate.json")
     certificate.require()
     write_parquet(table, folder / USER_TABLE, PROFILE_COLUMNS)
@@ -116,6 +117,7 @@ def write_item_profiles(
         kept = before[before["item_id"].isin(few) & (before["phase"] == "similar_items")]
         table = pd.concat([table, kept], ignore_index=True) if len(kept) else table
     certificate = certify_items(table, split, data.items, user_profiles)
+    logger.info(certificate.summary())
     write_json(certificate.to_dict(), folder / "item_certificate.json")
     certificate.require()
     write_parquet(table, folder / ITEM_TABLE, ITEM_PROFILE_COLUMNS)

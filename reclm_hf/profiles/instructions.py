@@ -91,7 +91,7 @@ def build_instructions(
 
     Raises:
         ValueError: an unknown variant, an odd or empty `n_per_user`.
-        TableError: a missing column, a user twice, profiles written without titles.
+        TableError: a missing column, a user twice, profiles written without titles or as of a time after the cut.
     """
     import pandas as pd
     from tqdm.auto import tqdm

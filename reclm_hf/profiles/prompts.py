@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from .profile import Profile, render
-from .untrusted import PLACEHOLDER, neutralize
+from .untrusted import PLACEHOLDER, is_harmless, neutralize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,13 +77,9 @@ class PromptStyle:
     @property
     def version(self) -> str:
         """What a version of a prompt is followed by; empty for the usual style."""
-        usual = PromptStyle()
-        shortened = "text" in self.columns and self.text_characters != usual.text_characters
-        if (self.columns, self.language) == (usual.columns, usual.language) and not shortened:
+        if self == PromptStyle():
             return ""
-        named = [",".join(self.columns), f"{self.text_characters} characters" if shortened else ""]
-        named.append(self.language if self.language != usual.language else "")
-        return "".join(f"+{part}" for part in named if part)
+        return f"+{','.join(self.columns)}" + (f"+{self.language}" if self.language != "English" else "")
 
 
 @dataclass(frozen=True)
@@ -96,7 +92,7 @@ class ItemLine:
     style: PromptStyle = PromptStyle()
 
     def __post_init__(self) -> None:
-        shown = [neutralize(category, 30).casefold() for category in self.categories]
+        shown = [neutralize(category, 30).casefold() for category in self.categories if is_harmless(category)]
         object.__setattr__(self, "categories", tuple(name for name in shown if name != PLACEHOLDER))
         # A year costs as many tokens as the rest of a title, and no profile may hold digits.
         title = neutralize(self.title)

@@ -58,6 +58,14 @@ def neutralize(text: object, max_characters: int = MAX_CHARACTERS) -> str:
     return text if any(letter.isalnum() for letter in text) else PLACEHOLDER
 
 
+def is_harmless(text: object) -> bool:
+    """Whether nothing would be taken out of a text: it is shown as it stands, apart from white space and length."""
+    if not isinstance(text, str) or len(text) > _READ * MAX_CHARACTERS:
+        return False
+    shown = " ".join(unicodedata.normalize("NFKC", text).split())
+    return _cleaned(shown) == shown == _visible(text)
+
+
 def _cleaned(text: str) -> str:
     before = None
     while before != text:

@@ -339,6 +339,9 @@ def test_wrong_arguments_are_named(written: tuple) -> None:
         build(written, pd.concat([written[2], written[2].iloc[:1]]))
     with pytest.raises(TableError, match="written without titles"):
         build(written, written[2].assign(prompt_version="user-9-masked"))
+    late = written[2].assign(as_of=pd.Timestamp(written[0].cut + 1, unit="us", tz="UTC"))
+    with pytest.raises(TableError, match=f"{USERS} were written as of a time after the cut, that of 'user-00'"):
+        build(written, late)
     plain = tiny_tokenizer().__class__(tokenizer_object=tiny_tokenizer().backend_tokenizer)
     with pytest.raises(ValueError, match="no chat template"):
         TokenBudget(plain, 100)
