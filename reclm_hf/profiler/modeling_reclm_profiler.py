@@ -162,8 +162,12 @@ class RecLMProfiler:
         """
         adapter = is_adapted(self.model) and not merge
         config = replace(self.config, layout="adapter" if adapter else "merged", versions=installed_versions())
-        if adapter and Path(config.base_model).expanduser().is_dir():
-            logger.warning("the base model %s is a folder: the adapter loads where that is", config.base_model)
+        base = Path(config.base_model).expanduser()
+        if base.is_dir():
+            if adapter:
+                logger.warning("the base model %s is a folder: the adapter loads where that is", config.base_model)
+            else:
+                config = replace(config, base_model=base.resolve().name)
 
         def write(fresh: Path) -> None:
             if adapter:

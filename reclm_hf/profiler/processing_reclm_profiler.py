@@ -69,7 +69,7 @@ class RecLMProfilerProcessor:
         found = fetch(str(source), revision, **options, weights=False)
         config = read_config(found)
         folder = found.path
-        if not has_tokenizer(folder):
+        if config.layout == "adapter" and not has_tokenizer(folder):
             folder = fetch(config.base_model, config.base_revision, **options, weights=False).path
         return cls(load_tokenizer(folder), config)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -99,20 +98,11 @@ def _in_order(items: pd.DataFrame, item_ids: np.ndarray) -> pd.DataFrame:
 def _until(data: Interactions, as_of: str | pd.Timestamp | None) -> Split:
     import pandas as pd
 
-    if data.in_test is not None:
-        data = _train_only(data)
     if as_of is None:
         return state_as_of(data)
     time = pd.Timestamp(as_of)
     time = time.tz_localize("UTC") if time.tz is None else time.tz_convert("UTC")
     return state_as_of(data, time.value // 1000)
-
-
-def _train_only(data: Interactions) -> Interactions:
-    assert data.in_test is not None
-    train = ~data.in_test
-    time = None if data.timestamp is None else data.timestamp[train]
-    return replace(data, user=data.user[train], item=data.item[train], timestamp=time, in_test=None)
 
 
 def user_rows(split: Split, users: Sequence[str] | None) -> np.ndarray:

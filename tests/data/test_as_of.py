@@ -30,3 +30,16 @@ def test_without_times_there_is_one_state_only():
         state_as_of(timeless, 5)
     with pytest.raises(TableError, match="Choose a later one"):
         state_as_of(splits.data, int(splits.data.timestamp.min()))
+
+
+def test_a_given_test_set_is_no_history_unless_asked_for():
+    splits, _ = checkerboard()
+    given = replace(splits.data, in_test=splits.data.timestamp >= splits.test.cut)
+    state = state_as_of(given)
+    np.testing.assert_array_equal(state.history_item, splits.test.history_item)
+    assert splits.test.history_time.max() + 1 == state.cut <= splits.test.cut, "not a time when the test was over"
+    assert len(state_as_of(replace(given, timestamp=None)).history_user) == len(splits.test.history_user)
+    whole = state_as_of(given, include_test=True)
+    assert (len(whole.history_user), whole.cut) == (len(given.user), given.timestamp.max() + 1)
+    with pytest.raises(TableError, match="nothing happened"):
+        state_as_of(replace(given, in_test=np.ones_like(given.in_test)))

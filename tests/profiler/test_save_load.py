@@ -56,7 +56,10 @@ def test_the_adapter_matters(expected: Any) -> None:
 @pytest.mark.parametrize(("layout", "files"), [("adapter", ADAPTER), ("merged", MERGED)])
 def test_the_files_are_those_of_the_layout(places: Path, layout: str, files: set[str]) -> None:
     assert names(places / layout) == files
-    assert json.loads((places / layout / PROFILER_CONFIG).read_text())["layout"] == layout
+    stored = json.loads((places / layout / PROFILER_CONFIG).read_text())
+    assert stored["layout"] == layout
+    # An adapter loads where its base is; a whole model needs no base.
+    assert stored["base_model"] == (str(places / "base") if layout == "adapter" else "base")
 
 
 @pytest.mark.parametrize(("layout", "tolerance"), [("adapter", 1e-6), ("merged", 1e-4)])
