@@ -172,7 +172,7 @@ def test_the_server_says_how_long_to_wait():
         assert time.perf_counter() - started >= 0.4
 
 
-@pytest.mark.parametrize("value", ["3600", formatdate(time.time() + 3600, usegmt=True)])
+@pytest.mark.parametrize("value", ["3600", formatdate(time.time() + 3600, usegmt=True)], ids=["seconds", "date"])
 def test_a_server_that_asks_for_an_hour_ends_the_run(value):
     with scripted(in_turn(Answer(status=429, headers={"Retry-After": value}))) as server:
         with pytest.raises(ServerError, match=r"asks to wait 3\d\d\d seconds.*longest_wait"):
