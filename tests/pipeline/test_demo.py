@@ -34,13 +34,14 @@ class KnownVectors:
 def table(split: Split) -> pd.DataFrame:
     ids = split.user_ids.tolist()
     lists = [[] for _ in ids]
+    firsts = [split.item_ids[split.history_item[split.history_user == row][0]] for row in range(len(ids))]
     return pd.DataFrame(
         {
             "user_id": ids,
-            "profile": [f"profile of {user}" for user in ids],
+            "profile": [f"User identity: {user}; User interests: things" for user in ids],
             "identities": lists,
             "interests": lists,
-            "evidence": lists,
+            "evidence": [[item] for item in firsts],
             "neighbors": lists,
             "as_of": pd.Timestamp(split.cut or 0, unit="us", tz="UTC"),
             "generator": "test",

@@ -49,7 +49,7 @@ def test_a_dataset_of_user_profiles_in_the_order_asked_for(table, writer):
     assert str(table.features["as_of"]) == "Value('timestamp[us, tz=UTC]')"
     assert len(set(table["profile"][:])) == 3
     assert all(well_formed(text) for text in table["profile"])
-    assert set(table["generator"]) == {f"{writer.label}; forced slots, float32"}
+    assert set(table["generator"]) == {f"{writer.label}; forced slots-2, float32"}
     assert set(table["neighbors_by"]) == {"none"}
     assert all(len(row) == 0 for row in table["neighbors"])
 
