@@ -38,7 +38,7 @@ def table(split: Split) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "user_id": ids,
-            "profile": [f"User identity: {user}; User interests: things" for user in ids],
+            "profile": [f"User identity: fan; User interests: things of {user}" for user in ids],
             "identities": lists,
             "interests": lists,
             "evidence": [[item] for item in firsts],
