@@ -33,6 +33,7 @@ from tqdm.auto import tqdm
 
 from reclm_hf.bundles import load_causal_lm
 from reclm_hf.data.bundled import bundled_profiles, bundled_splits
+from reclm_hf.pipeline.memory import keep_freed_memory
 from reclm_hf.profiles.engine_transformers import TransformersEngine
 from reclm_hf.profiles.engines import DEFAULT_MODEL, GeneratedProfile, ProfileRequest
 from reclm_hf.profiles.evidence import collect_evidence
@@ -186,6 +187,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.users < GROUP or args.users % GROUP:
         parser.error(f"--users must be a multiple of {GROUP}")
+    keep_freed_memory()  # as the commands do; it holds for both ways
     torch.set_num_threads(args.threads)
     engine = TransformersEngine.from_model_id(args.model)
     same = engine.model.dtype == torch.float32
