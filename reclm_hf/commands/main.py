@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for chatty in ("httpx", "urllib3", "filelock", "datasets", "fsspec"):
+    for chatty in ("httpx", "httpx2", "urllib3", "filelock", "datasets", "fsspec"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         code = int(args.run(args))
