@@ -1,7 +1,8 @@
 """Supervised tuning on instructions, as `reclm sft` does it; for launchers that want a script.
 
 python training/sft.py --config training/configs/sft-smollm2-135m.yaml --output runs/tuning/mask
-accelerate launch --num_processes 2 --cpu training/sft.py --config ... --output ...
+accelerate launch --config_file training/configs/accelerate-fsdp.yaml training/sft.py --config ... --output ...
+    python -m torch.distributed.run --nproc_per_node 2 training/sft.py --config ... --output ... --use-cpu
 """
 
 from __future__ import annotations

@@ -12,7 +12,21 @@ from importlib import import_module
 from .. import __version__
 from ..bundles import BundleError
 
-COMMANDS = ("demo", "data", "profiles", "instructions", "sft", "preferences", "train", "evaluate", "recommend")
+COMMANDS = (
+    "demo",
+    "data",
+    "profiles",
+    "instructions",
+    "sft",
+    "preferences",
+    "reward",
+    "refine",
+    "measure",
+    "ablation",
+    "train",
+    "evaluate",
+    "recommend",
+)
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .output import finish
-from .profile_options import add_writing_options, asked_profiles, engine_of, style_of
+from .profile_options import add_form_options, add_writing_options, asked_profiles, engine_of, form_of, style_of
 
 if TYPE_CHECKING:
     from ..profiles.engines import Engine
@@ -41,6 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="Parquet with user_id and profile for the kind weak_prompt; default: written without histories",
     )
     build.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/NAME/preferences/CUT")
+    add_form_options(build, "plain", "plain")
     add_writing_options(build)
     build.set_defaults(run=run_build)
 
@@ -91,6 +92,7 @@ def run_build(args: argparse.Namespace) -> int:
         weak=weak,
         weak_folder=folder / "weak",
         style=style_of(args),
+        **{"form": args.form, **form_of(args, weak)},
     )
     pairs, path = made.table, folder / TABLE_FILE
     if path.is_file():
@@ -115,6 +117,7 @@ def run_build(args: argparse.Namespace) -> int:
         "shares": shares,
         "seed": args.seed,
         "pairs_per_user": args.pairs_per_user,
+        "form": args.form,
         "generator": sorted(set(table["generator"].dropna())),
         "prompt_version": sorted(set(table["prompt_version"].dropna())),
         **_of_weak(args, weak),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _SHOWN = ("title", "categories")
+_FORMS = ("examples", "plain", "own", "dialogue")
 
 
 def add_writing_options(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +49,29 @@ def add_style_options(parser: argparse.ArgumentParser) -> None:
         help="columns of the item table, in this order: title, categories, text (%(default)s)",
     )
     shown.add_argument("--language", default="English", help="of the profiles (%(default)s)")
+
+
+def add_form_options(parser: argparse.ArgumentParser, default: str | None, usual: str) -> None:
+    """Register the options that `form_of` reads. usual: says in the help what the default is."""
+    form = parser.add_argument_group("how profiles are asked for")
+    form.add_argument(
+        "--form",
+        choices=_FORMS,
+        default=default,
+        help="examples: with worked examples, for models as they come; plain: without; own: without similar users too, "
+        f"as `instructions --variant distill`; dialogue: as the first turn of the other variants; default: {usual}",
+    )
+    form.add_argument(
+        "--max-tokens",
+        type=int,
+        metavar="N",
+        help="of a chat in the forms own and dialogue; default: what a profiler was tuned with, else 1024",
+    )
+    form.add_argument(
+        "--tokenizer",
+        metavar="ID",
+        help="that counts them, where a server's model has another name; default: --model's",
+    )
 
 
 def profiles_path(args: argparse.Namespace, cut: str, side: Side, build: str = "") -> Path:
@@ -90,8 +114,44 @@ def style_of(args: argparse.Namespace) -> PromptStyle:
     return PromptStyle(columns=columns, language=args.language)
 
 
+def form_of(args: argparse.Namespace, engine: Any = None) -> dict[str, Any]:
+    """What a writer of requests is told of their form, as keyword arguments; nothing for the usual form.
+
+    Args:
+        engine: what writes the profiles, if it is there: it knows what its model was tuned with, and has a tokenizer.
+
+    Raises:
+        ValueError: a form that needs a tokenizer, a server, and no --tokenizer.
+    """
+    from ..profiles.forms import CHAT_TOKENS, COUNTED, EXAMPLES_FORM
+
+    form = args.form or getattr(engine, "form", EXAMPLES_FORM)
+    if form == EXAMPLES_FORM:
+        return {}
+    if form not in COUNTED:
+        return {"form": form}
+    return {
+        "form": form,
+        "tokenizer": _tokenizer_of(args, engine),
+        "max_tokens": args.max_tokens or getattr(engine, "max_tokens", CHAT_TOKENS),
+    }
+
+
+def _tokenizer_of(args: argparse.Namespace, engine: Any) -> Any:
+    from ..bundles import resolve_model
+    from ..profiler.processing_reclm_profiler import load_tokenizer
+
+    if args.tokenizer:
+        return load_tokenizer(resolve_model(args.tokenizer).path)
+    if hasattr(engine, "tokenizer"):
+        return engine.tokenizer
+    if args.base_url:
+        raise ValueError(f"--form {args.form} counts tokens: name the Hub id or folder of a --tokenizer.")
+    return load_tokenizer(resolve_model(args.model, args.revision).path)
+
+
 def engine_of(args: argparse.Namespace) -> Any:
-    """The engine that the options ask for."""
+    """The engine that the options ask for; of a profiler of ours its own, which knows its form."""
     if args.base_url:
         from ..profiles.engine_openai import OpenAIEngine
 
@@ -109,7 +169,20 @@ def engine_of(args: argparse.Namespace) -> Any:
     from ..profiles.engine_transformers import TransformersEngine
 
     keep_freed_memory()
+    if _is_profiler(args):
+        from ..profiler.modeling_reclm_profiler import RecLMProfiler
+
+        return RecLMProfiler.from_pretrained(args.model, args.revision).engine(args.batch_size)
     return TransformersEngine.from_model_id(args.model, args.revision, batch_size=args.batch_size)
+
+
+def _is_profiler(args: argparse.Namespace) -> bool:
+    from ..bundles import BUNDLES, resolve_model
+    from ..profiler.configuration_reclm_profiler import PROFILER_CONFIG
+
+    if args.model in BUNDLES:  # chat models as they come; the Hub need not be asked
+        return False
+    return (Path(resolve_model(args.model, args.revision).path) / PROFILER_CONFIG).is_file()
 
 
 def meter_lines(engine: Any) -> list[str]:

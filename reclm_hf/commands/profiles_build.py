@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .output import finish
-from .profile_options import add_writing_options, engine_of, meter_lines, style_of
+from .profile_options import add_form_options, add_writing_options, engine_of, form_of, meter_lines, style_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +47,7 @@ def add_build(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     build.add_argument("--mask-titles", action="store_true", help="users only, ids instead of titles: a placebo")
     build.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/NAME/profiles, or profiles-masked")
+    add_form_options(build, None, "what a profiler was tuned with, else examples")
     add_writing_options(build)
     build.set_defaults(run=run)
 
@@ -72,12 +73,15 @@ def run(args: argparse.Namespace) -> int:
     folder = args.output or Path("runs") / splits.data.name / name
     style = style_of(args)  # refused before a model is loaded
     engine, encoder = engine_of(args), TextEncoder()
+    form = form_of(args, engine)
     item_vectors = encode_items(splits.data, encoder)
     result: dict[str, Any] = {}
     lines: list[str] = []
     for split in (splits.validation, splits.test):
         if args.cut in (split.name, "both"):
-            found, said = _build_cut(args, splits, split, item_vectors, engine, encoder, style, folder / split.name)
+            found, said = _build_cut(
+                args, splits, split, item_vectors, engine, encoder, style, form, folder / split.name
+            )
             result |= found
             lines += said
     return finish(args, lines + meter_lines(engine), result, _next_step(args, folder))
@@ -91,6 +95,7 @@ def _build_cut(
     engine: Any,
     encoder: Any,
     style: Any,
+    form: dict[str, Any],
     folder: Path,
 ) -> tuple[dict[str, Any], list[str]]:
     import numpy as np
@@ -105,13 +110,13 @@ def _build_cut(
         writer = BestOfN(engine, args.best_of, scorer, folder / "candidates")
     users = np.unique(split.history_user)[: args.users]
     started = time.perf_counter()
-    table = write_profiles(splits.data, split, item_vectors, writer, folder, users, args.mask_titles, style)
+    table = write_profiles(splits.data, split, item_vectors, writer, folder, users, args.mask_titles, style, **form)
     result, lines = _summary(f"users, {split.name}", table, time.perf_counter() - started)
     quality = quality_report(table, split, item_vectors, encoder)
     result[f"users, {split.name}"]["quality"] = quality
     lines += [f"  {line}" for line in quality_lines(quality)]
     if args.cross_fit:
-        folds = write_fold_profiles(splits.data, split, item_vectors, engine, folder, users, style)
+        folds = write_fold_profiles(splits.data, split, item_vectors, engine, folder, users, style, **form)
         for number, part in enumerate(folds):
             found, said = _summary(f"users, {split.name}, fold {number}", part, float("nan"))
             result |= found

@@ -15,6 +15,7 @@ from reclm_hf.data.folds import time_folds
 from reclm_hf.data.interactions import Interactions
 from reclm_hf.data.splits import Split
 from reclm_hf.data.tables import ITEM_PROFILE_COLUMNS, PROFILE_COLUMNS, write_parquet
+from reclm_hf.profiles.forms import CHAT_TOKENS, EXAMPLES_FORM
 from reclm_hf.profiles.generate import generate_user_profiles
 from reclm_hf.profiles.item_profiles import MIN_INTERACTIONS, generate_item_profiles
 from reclm_hf.profiles.leakage import certify, certify_items
@@ -25,6 +26,7 @@ from .texts import neighbor_vectors
 
 if TYPE_CHECKING:
     import pandas as pd
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,9 @@ def write_profiles(
     mask_titles: bool = False,
     style: PromptStyle | None = None,
     beside: pd.DataFrame | None = None,
+    form: str = EXAMPLES_FORM,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    max_tokens: int = CHAT_TOKENS,
 ) -> pd.DataFrame:
     """Profiles of `users` (rows; None: all with history) as of the cut of `split`, resumable in `folder`.
 
@@ -50,6 +55,7 @@ def write_profiles(
 
     Args:
         beside: rows of other users that stand in the table too: of people without history.
+        form, tokenizer, max_tokens: how the model is asked, see `generate_user_profiles`.
 
     Raises:
         LeakageError: a profile knows something from after the cut; the table is not written then.
@@ -67,6 +73,9 @@ def write_profiles(
         neighbors_by=near.by,
         style=style,
         mask_titles=mask_titles,
+        form=form,
+        tokenizer=tokenizer,
+        max_tokens=max_tokens,
     )
     if beside is not None and len(beside):
         table = pd.concat([table, beside], ignore_index=True)
@@ -132,11 +141,15 @@ def write_fold_profiles(
     folder: Path,
     users: Sequence[int] | np.ndarray | None = None,
     style: PromptStyle | None = None,
+    **form: Any,
 ) -> list[pd.DataFrame]:
     """Profiles written from the earlier and from the later half of the history of `split`, for `cross_fit` training.
 
     `folder` receives `fold-0` and `fold-1`, each as of `write_profiles`. A user without history in a half has no
     profile there.
+
+    Args:
+        form: how the model is asked, as of `write_profiles`.
 
     Raises:
         TableError: the data have no times. LeakageError: as `write_profiles`.
@@ -146,7 +159,7 @@ def write_fold_profiles(
         known = np.unique(part.history_user)
         chosen = known if users is None else np.intersect1d(known, users)
         place = folder / f"fold-{number}"
-        tables.append(write_profiles(data, part, item_vectors, engine, place, chosen, style=style))
+        tables.append(write_profiles(data, part, item_vectors, engine, place, chosen, style=style, **form))
     return tables
 
 

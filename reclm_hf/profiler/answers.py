@@ -38,7 +38,7 @@ def first_answer_probabilities(
 
     if answers[0] == answers[1]:
         raise ValueError(f"the two answers are the same ({answers[0]!r})")
-    pairs = [_Pair.of(processor, chat, answers) for chat in chats]
+    pairs = [AnswerPair.of(processor, chat, answers) for chat in chats]
     limit = getattr(model.config, "max_position_embeddings", None)
     for number, pair in enumerate(pairs):
         if limit is not None and pair.length > limit:
@@ -57,7 +57,7 @@ def first_answer_probabilities(
     return found
 
 
-class _Pair:
+class AnswerPair:
     """A chat up to where two answers part, and what each goes on with.
 
     Attributes:
@@ -73,7 +73,7 @@ class _Pair:
         self.length = len(shared) + max(map(len, rests))
 
     @classmethod
-    def of(cls, processor: RecLMProfilerProcessor, chat: Sequence[Message], answers: tuple[str, str]) -> _Pair:
+    def of(cls, processor: RecLMProfilerProcessor, chat: Sequence[Message], answers: tuple[str, str]) -> AnswerPair:
         first, second = (
             processor.encode([*chat, {"role": "assistant", "content": answer}], reply=False) for answer in answers
         )
@@ -85,7 +85,7 @@ class _Pair:
         return cls(first[:part], (first[part:], second[part:]), part > asked)
 
 
-def _first_tokens(model: Any, batch: Sequence[_Pair]) -> torch.Tensor:
+def _first_tokens(model: Any, batch: Sequence[AnswerPair]) -> torch.Tensor:
     """[B, 2] logits of the two tokens by which the answers part."""
     import torch
 
@@ -94,7 +94,7 @@ def _first_tokens(model: Any, batch: Sequence[_Pair]) -> torch.Tensor:
     return logits.gather(1, tokens)
 
 
-def _whole_answers(model: Any, batch: Sequence[_Pair]) -> torch.Tensor:
+def _whole_answers(model: Any, batch: Sequence[AnswerPair]) -> torch.Tensor:
     """[B, 2] log-probabilities of the two answers from where they part to their ends."""
     import torch
 

@@ -14,6 +14,7 @@ from typing import Any
 from .. import __version__
 from ..profiles.dialogues import DIALOGUE_VERSION
 from ..profiles.evidence import HISTORY_ITEMS, NEIGHBOR_ITEMS
+from ..profiles.forms import CHAT_TOKENS, EXAMPLES_FORM, FORMS
 from ..profiles.item_prompts import ITEM_PROMPT_VERSION
 from ..profiles.neighbors import NEIGHBORS
 from ..profiles.profile import ITEM_ITEMS, USER_ITEMS
@@ -29,7 +30,7 @@ FORMAT = 1
 
 _RECORDED = ("transformers", "peft", "torch")
 _REVISION = re.compile(r"[\w.\-/]+")
-_COUNTS = {"user_size": 1, "item_size": 1, "history_items": 1, "neighbors": 0, "neighbor_items": 0}
+_COUNTS = {"user_size": 1, "item_size": 1, "history_items": 1, "neighbors": 0, "neighbor_items": 0, "max_tokens": 1}
 
 
 def current_prompts() -> dict[str, str]:
@@ -68,6 +69,9 @@ class RecLMProfilerConfig:
         neighbor_items: items shown of each.
         dtype: the precision that it is loaded in; "auto" takes what is fast on the machine.
         versions: of the packages that it was written with.
+        form: that users' profiles are asked for in, the one that it was tuned with; see `reclm_hf.profiles.forms`.
+            Files that do not name one are of models that are asked with worked examples.
+        max_tokens: of a chat in the forms own and dialogue, the reply included; of the chats that it was tuned on.
         extra: keys of the file that this version does not know; kept and written back.
 
     Raises:
@@ -88,6 +92,8 @@ class RecLMProfilerConfig:
     neighbor_items: int = NEIGHBOR_ITEMS
     dtype: str = "auto"
     versions: Mapping[str, str] = field(default_factory=installed_versions)
+    form: str = EXAMPLES_FORM
+    max_tokens: int = CHAT_TOKENS
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -96,7 +102,8 @@ class RecLMProfilerConfig:
         revision = self.base_revision
         if revision is not None and not (isinstance(revision, str) and _REVISION.fullmatch(revision)):
             raise ValueError(f"base_revision={revision!r}: give a commit or branch of the Hub, or null for none.")
-        for name, value, known in (("layout", self.layout, LAYOUTS), ("dtype", self.dtype, DTYPES)):
+        choices = (("layout", self.layout, LAYOUTS), ("dtype", self.dtype, DTYPES), ("form", self.form, FORMS))
+        for name, value, known in choices:
             if value not in known:
                 raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(known)}.")
         for name, least in _COUNTS.items():

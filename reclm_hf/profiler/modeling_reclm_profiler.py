@@ -21,7 +21,7 @@ from .answers import first_answer_probabilities
 from .configuration_reclm_profiler import RecLMProfilerConfig, installed_versions
 from .files import write_folder
 from .loading import load_parts
-from .predicting import Questions, item_rows
+from .predicting import Questions, context_limit, item_rows
 from .processing_reclm_profiler import RecLMProfilerProcessor
 from .sources import Source, known_before, neighbor_rows, user_rows
 from .weights import digest, is_adapted, merged, write_adapter
@@ -193,6 +193,8 @@ class RecLMProfiler:
             batch_size=batch_size,
             temperature=1.0 if sampling.temperature is None else sampling.temperature,
             top_p=1.0 if sampling.top_p is None else sampling.top_p,
+            form=self.config.form,
+            max_tokens=context_limit(self.model, self.config.max_tokens),
         )
 
     def generate_profiles(
@@ -210,8 +212,9 @@ class RecLMProfiler:
     ) -> datasets.Dataset:
         """Profiles of users (eq. 5), as rows of the table `user_profiles`.
 
-        Only what lies before the cut is read: of a split its history, of splits that of `period`, of plain tables
-        everything before `as_of` (the train rows, where the data name a test set). The column `as_of` says which.
+        They are asked for in the form that the configuration names. Only what lies before the cut is read: of a split
+        its history, of splits that of `period`, of plain tables everything before `as_of` (the train rows, where the
+        data name a test set). The column `as_of` says which.
 
         Args:
             data: a `Split`, `Splits`, `Interactions`, `{"items": ..., "interactions": ...}`, or an interactions table.
@@ -267,6 +270,9 @@ class RecLMProfiler:
             history_items=self.config.history_items,
             neighbor_items=self.config.neighbor_items,
             progress=progress,
+            form=self.config.form,
+            tokenizer=self.tokenizer,
+            max_tokens=context_limit(self.model, self.config.max_tokens),
         )
 
     def predict_interaction(self, user: str, item: str, data: Source, **options: Any) -> float:
@@ -317,7 +323,7 @@ class RecLMProfiler:
             people = np.intersect1d(np.union1d(users, near[users]), split.history_user)
             with tempfile.TemporaryDirectory() as scratch:
                 table = self._write(split, items, people, near, Path(scratch), batch_size, progress)
-        limit = min(max_tokens, getattr(self.model.config, "max_position_embeddings", max_tokens))
+        limit = context_limit(self.model, max_tokens)
         questions = Questions.of(split, items, table, self.tokenizer, limit, self.config.style)
         places, chats = questions.chats(users, asked, near)
         found = np.full(len(pairs), np.nan)

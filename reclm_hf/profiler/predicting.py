@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ..profiles.budget import TokenBudget
 from ..profiles.dialogues import first_reply, first_turn, second_reply, second_turn
 from ..profiles.evidence import histories
 from ..profiles.instruction_sampling import FEWEST_ITEMS, UNFIT, Skip
-from ..profiles.instructions import readable_profiles
+from ..profiles.instructions import MAX_TOKENS, readable_profiles
 from ..profiles.prompts import ItemLine, Message, PromptStyle, item_lines
 
 if TYPE_CHECKING:
@@ -109,6 +109,11 @@ class Questions:
 
     def _cost(self, item: int) -> int:
         return self.budget.line(str(self.lines[item]))
+
+
+def context_limit(model: Any, max_tokens: int = MAX_TOKENS) -> int:
+    """`max_tokens`, or what a model's positions reach where that is less."""
+    return min(max_tokens, getattr(model.config, "max_position_embeddings", max_tokens))
 
 
 def item_rows(split: Split, items: Sequence[str]) -> np.ndarray:

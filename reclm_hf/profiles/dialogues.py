@@ -18,7 +18,9 @@ SYSTEM = (
     "You describe the taste of people by the things that they chose, and tell what else they would choose. A profile "
     'is one line, "User identity: a, b, c; User interests: x, y, z": three short identities and three short interests.'
 )
-_PERSON = "The person"
+PERSON_LABEL = "The person"
+"""What the person is called, in what is shown and in replies."""
+
 _SIMILAR = "Similar person"
 _ASK_ONE = "What kind of enthusiast is the person, and what does the person enjoy? Answer with one line."
 _ASK_ALL = (
@@ -26,17 +28,24 @@ _ASK_ALL = (
     "person first."
 )
 _WORDS = ("Yes", "No")
-_REPLY_LINE = re.compile(rf"^[ \t*•-]*(?:{_PERSON}|{_SIMILAR} (\d{{1,2}}))[ \t*]*:(.*)$", re.IGNORECASE | re.MULTILINE)
+_REPLY_LINE = re.compile(
+    rf"^[ \t*•-]*(?:{PERSON_LABEL}|{_SIMILAR} (\d{{1,2}}))[ \t*]*:(.*)$", re.IGNORECASE | re.MULTILINE
+)
 
 
 def first_turn(
-    target: Sequence[ItemLine], neighbors: Sequence[Sequence[ItemLine]], style: PromptStyle | None = None
+    target: Sequence[ItemLine],
+    neighbors: Sequence[Sequence[ItemLine]],
+    style: PromptStyle | None = None,
+    *,
+    ask_all: bool = True,
 ) -> list[Message]:
     """System message and request: what the person and each neighbour chose, and the question for all profiles.
 
     Args:
         target: the person's own items, most recent first. neighbors: those of each similar person; there may be none.
         style: names the language of the answers; how items look is in the lines already.
+        ask_all: False asks for the person's profile alone, as at inference (eq. 5).
     """
     system = in_language({"role": "system", "content": SYSTEM}, (style or PromptStyle()).language)
     people = (target, *neighbors)
@@ -44,7 +53,7 @@ def first_turn(
         "\n".join([f"{name} chose:", *map(str, lines)])
         for name, lines in zip(_labels(len(people)), people, strict=True)
     ]
-    question = _ASK_ALL if neighbors else _ASK_ONE
+    question = _ASK_ALL if neighbors and ask_all else _ASK_ONE
     return [system, {"role": "user", "content": "\n\n".join([*blocks, question])}]
 
 
@@ -68,6 +77,15 @@ def parse_first_reply(text: str) -> list[str]:
     return [found.get(place, "") for place in range(max(found) + 1)]
 
 
+def persons_part(text: str) -> str:
+    """What a first reply says of the person: without the label, and without what follows about similar people."""
+    found = list(_REPLY_LINE.finditer(text))
+    own = next((line for line in found if line[1] is None), None)
+    start = 0 if own is None else own.start(2)
+    end = next((line.start() for line in found if line[1] is not None and line.start() >= start), len(text))
+    return text[start:end].strip()
+
+
 def second_turn(candidate: ItemLine) -> Message:
     """Would the person choose this thing?"""
     return {"role": "user", "content": f"Would the person choose this too?\n{candidate}\nAnswer Yes or No."}
@@ -85,4 +103,4 @@ def answer_words() -> tuple[str, str]:
 
 def _labels(count: int) -> list[str]:
     """What the people are called: the person first."""
-    return [_PERSON, *(f"{_SIMILAR} {number}" for number in range(1, count))]
+    return [PERSON_LABEL, *(f"{_SIMILAR} {number}" for number in range(1, count))]

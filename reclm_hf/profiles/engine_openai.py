@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .chat_protocol import Chat, Meter, PassingError, Reply, ServerError, Stopped, endpoint, where
+from .dialogues import persons_part
 from .engines import GeneratedProfile, ProfileRequest
 from .profile import parse, render
 
@@ -145,15 +146,16 @@ class OpenAIEngine:
 
     def _profile(self, request: ProfileRequest, stop: threading.Event) -> GeneratedProfile:
         first = self._ask(request, False, stop)
-        text = _normalised(first, request.size)
+        text = _normalised(first, request)
         if text is not None:
             return GeneratedProfile(text, first.tokens_in, first.tokens_out)
         if stop.is_set():
             raise Stopped
         second = self._ask(request, True, stop)
-        text = _normalised(second, request.size)
+        text = _normalised(second, request)
         tokens_in, tokens_out = first.tokens_in + second.tokens_in, first.tokens_out + second.tokens_out
-        return GeneratedProfile(first.text if text is None else text, tokens_in, tokens_out)
+        said = first.text.removeprefix(request.begin)
+        return GeneratedProfile(said if text is None else text, tokens_in, tokens_out)
 
     def _ask(self, request: ProfileRequest, again: bool, stop: threading.Event) -> Reply:
         """The server's reply. Passing trouble is waited out, `max_retries` times."""
@@ -235,12 +237,15 @@ def _collect(
     return [finished[row] for row in range(count)]
 
 
-def _normalised(reply: Reply, size: int) -> str | None:
+def _normalised(reply: Reply, request: ProfileRequest) -> str | None:
     """The rendered profile, or None where the reply holds no complete one."""
     # Thoughts may hold drafts of a profile; what is cut off may end in half a word.
     text = _MARKDOWN.sub("", reply.text.rpartition("</think>")[2])
-    profile = parse(text.rpartition(",")[0] if reply.cut_off else text, size)
-    return render(profile) if profile.is_complete(size) else None
+    text = text.rpartition(",")[0] if reply.cut_off else text
+    if request.begin:  # models that were tuned on dialogues may go on about similar people
+        text = persons_part(text)
+    profile = parse(text, request.size)
+    return render(profile) if profile.is_complete(request.size) else None
 
 
 def _seed(request: ProfileRequest, again: bool) -> int:

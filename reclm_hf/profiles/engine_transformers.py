@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .engines import DEFAULT_MODEL, GeneratedProfile, ProfileRequest
+from .forms import CHAT_TOKENS, EXAMPLES_FORM
 from .profile import IDENTITY_LABEL, INTERESTS_LABEL, Profile, render
 from .prompts import Message
 from .slots import SLOTS_VERSION, SlotVocabulary
@@ -26,6 +28,14 @@ _TOKENS_AN_ITEM = 8
 _USUAL = (1.15, 0.7, 0.9, _TOKENS_AN_ITEM)  # penalty, temperature, top_p, tokens of an item
 
 
+@dataclass(frozen=True)
+class _Prompt:
+    """Token ids: what requests with the same examples have in common, and the rest up to the first slot."""
+
+    shared: tuple[int, ...]
+    rest: list[int]
+
+
 class TransformersEngine:
     """Profiles from a local causal language model, by forced slots.
 
@@ -37,6 +47,7 @@ class TransformersEngine:
         repetition_penalty: divides positive and multiplies negative logits of tokens already written in this profile.
             The history is left out of it: its words are what a profile is made of.
         temperature, top_p: of draws: requests with `sample` > 0, and the one retry of an incomplete profile.
+        form, max_tokens: that the model was tuned with, see `forms`; for whoever makes the requests.
     """
 
     def __init__(
@@ -50,6 +61,8 @@ class TransformersEngine:
         repetition_penalty: float = _USUAL[0],
         temperature: float = _USUAL[1],
         top_p: float = _USUAL[2],
+        form: str = EXAMPLES_FORM,
+        max_tokens: int = CHAT_TOKENS,
     ) -> None:
         self.model = model.eval()
         self.slots = SlotVocabulary(tokenizer, model.config.vocab_size)
@@ -59,10 +72,12 @@ class TransformersEngine:
         self.repetition_penalty = repetition_penalty
         self.temperature = temperature
         self.top_p = top_p
+        self.form = form
+        self.max_tokens = max_tokens
         settings = (repetition_penalty, temperature, top_p, tokens_an_item)
         named = "" if settings == _USUAL else f", settings {' '.join(map(str, settings))}"
         self.generator = f"{generator}; forced {SLOTS_VERSION}, {str(model.dtype).removeprefix('torch.')}{named}"
-        self._prefixes: dict[str, SharedPrefix] = {}
+        self._prefixes: dict[tuple[int, ...], SharedPrefix] = {}
 
     @classmethod
     def from_model_id(
@@ -86,15 +101,19 @@ class TransformersEngine:
         """One profile for every request, in order. What stays incomplete after one retry is returned as it is."""
         done: dict[int, GeneratedProfile] = {}
         incomplete: list[int] = []
-        for rows in self._batches(requests, range(len(requests))):
+        prompts = [self._prompt(request) for request in requests]
+        for rows in self._batches(requests, prompts, range(len(requests))):
             batch = [requests[row] for row in rows]
             seeds = [_seed(request) for request in batch] if batch[0].sample else None
-            for row, (profile, result) in zip(rows, self._run(batch, seeds), strict=True):
+            for row, (profile, result) in zip(
+                rows, self._run(batch, [prompts[row] for row in rows], seeds), strict=True
+            ):
                 done[row] = result
                 if not profile.is_complete(requests[row].size):
                     incomplete.append(row)
-        for rows in self._batches(requests, incomplete):
-            again = self._run([requests[row] for row in rows], [_seed(requests[row], retry=True) for row in rows])
+        for rows in self._batches(requests, prompts, incomplete):
+            seeds = [_seed(requests[row], retry=True) for row in rows]
+            again = self._run([requests[row] for row in rows], [prompts[row] for row in rows], seeds)
             for row, (profile, result) in zip(rows, again, strict=True):
                 first = done[row]
                 text = result.text if profile.is_complete(requests[row].size) else first.text
@@ -102,12 +121,14 @@ class TransformersEngine:
                 done[row] = GeneratedProfile(text, tokens_in, tokens_out)
         return [done[row] for row in range(len(requests))]
 
-    def _batches(self, requests: Sequence[ProfileRequest], rows: Sequence[int]) -> list[list[int]]:
-        """Rows of one kind (examples, size, language, drawn or not) together, by length, so that little is padded."""
-        kinds: dict[tuple[str, int, str, bool], list[int]] = {}
+    def _batches(
+        self, requests: Sequence[ProfileRequest], prompts: Sequence[_Prompt], rows: Sequence[int]
+    ) -> list[list[int]]:
+        """Rows of one kind (beginning, size, language, drawn or not) together, by length, so that little is padded."""
+        kinds: dict[tuple[tuple[int, ...], int, str, bool], list[int]] = {}
         for row in rows:
             request = requests[row]
-            kind = (self._shown(request.examples), request.size, request.language, request.sample > 0)
+            kind = (prompts[row].shared, request.size, request.language, request.sample > 0)
             kinds.setdefault(kind, []).append(row)
         batches = []
         for group in kinds.values():
@@ -116,15 +137,14 @@ class TransformersEngine:
         return batches
 
     def _run(
-        self, requests: Sequence[ProfileRequest], seeds: list[int] | None
+        self, requests: Sequence[ProfileRequest], prompts: Sequence[_Prompt], seeds: list[int] | None
     ) -> list[tuple[Profile, GeneratedProfile]]:
         size = requests[0].size
         # What names a person is known of English words only.
         kinds = ("identities", "interests") if requests[0].language == "English" else ("any", "any")
         slots, other = (self.slots.of(size, kind) for kind in kinds)
-        shown = self._shown(requests[0].examples)
-        prefix = self._prefix(shown)
-        suffixes = [self._suffix(request, shown) for request in requests]
+        prefix = self._prefix(prompts[0].shared)
+        suffixes = [prompt.rest for prompt in prompts]
         room = 2 * self.tokens_an_item * size
         batch = prefix.batch(suffixes, self.tokenizer.pad_token_id, room=2 * room + 64)
         start = batch.length
@@ -183,18 +203,34 @@ class TransformersEngine:
         messages = [{"role": message["role"], "content": message["content"]} for message in examples]
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=reply))
 
-    def _prefix(self, shown: str) -> SharedPrefix:
+    def _prefix(self, shared: tuple[int, ...]) -> SharedPrefix:
         from .decoding import SharedPrefix
 
-        if shown not in self._prefixes:
-            self._prefixes[shown] = SharedPrefix(self.model, self._tokens(shown))
-        return self._prefixes[shown]
+        if shared not in self._prefixes:
+            self._prefixes[shared] = SharedPrefix(self.model, shared)
+        return self._prefixes[shared]
 
-    def _suffix(self, request: ProfileRequest, shown: str) -> list[int]:
+    def _prompt(self, request: ProfileRequest) -> _Prompt:
         whole = self._shown([*request.examples, *request.messages], reply=True)
-        if not whole.startswith(shown):
+        reply = request.begin + IDENTITY_LABEL
+        shown = self._beginning(request.examples)
+        if whole.startswith(shown) and shown:
+            return _Prompt(tuple(self._tokens(shown)), self._tokens(whole[len(shown) :] + reply))
+        if len(request.examples) > 1:
             raise ValueError("this chat template changes earlier messages when later ones follow; use another model")
-        return self._tokens(whole[len(shown) :] + IDENTITY_LABEL)
+        first, *rest = self._tokens(whole + reply)
+        return _Prompt((first,), rest)
+
+    def _beginning(self, examples: Sequence[Message]) -> str:
+        """The examples by themselves; empty for a system message that a template writes into the first request only."""
+        from jinja2.exceptions import TemplateError
+
+        try:
+            return self._shown(examples)
+        except TemplateError:
+            if len(examples) > 1:
+                raise
+            return ""
 
 
 def fast_dtype() -> str:

@@ -21,6 +21,7 @@ class ProfileRequest:
         examples: the messages that all requests of a kind share. messages: the request itself.
         size: identities, and interests, to write. sample: 0 asks for the greedy profile, k > 0 for the k-th draw.
         language: of the profile, as the examples name it.
+        begin: what the reply says before the profile, as a model was tuned to; no part of the profile.
     """
 
     key: str
@@ -29,11 +30,12 @@ class ProfileRequest:
     size: int = USER_ITEMS
     sample: int = 0
     language: str = "English"
+    begin: str = ""
 
 
 @dataclass(frozen=True)
 class GeneratedProfile:
-    """A profile's text, well-formed or not, and the tokens read and written for it."""
+    """A profile's text, well-formed or not and without the request's `begin`, and the tokens read and written."""
 
     text: str
     tokens_in: int

@@ -12,13 +12,15 @@ import numpy as np
 from ..data.splits import Split
 from ..data.tables import PROFILE_COLUMNS
 from .engines import Engine, GeneratedProfile, ProfileRequest
-from .evidence import HISTORY_ITEMS, NEIGHBOR_ITEMS, UserEvidence, category_shares, collect_evidence
+from .evidence import HISTORY_ITEMS, NEIGHBOR_ITEMS, UserEvidence, collect_evidence
+from .forms import CHAT_TOKENS, COUNTED, EXAMPLES_FORM, ask, form_version
 from .profile import format_score, parse
-from .prompts import PROMPT_VERSION, ItemLine, Message, PromptStyle, examples, item_lines, user_message
+from .prompts import ItemLine, Message, PromptStyle, item_lines
 from .shards import SHARD_SIZE, Job, ShardStore, write_jobs
 
 if TYPE_CHECKING:
     import pandas as pd
+    from transformers import PreTrainedTokenizerBase
 
 MASKED = "-masked"
 
@@ -38,14 +40,17 @@ def generate_user_profiles(
     shard_size: int = SHARD_SIZE,
     progress: bool = True,
     mask_titles: bool = False,
+    form: str = EXAMPLES_FORM,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    max_tokens: int = CHAT_TOKENS,
 ) -> pd.DataFrame:
     """Profiles of `users` as of the cut of `split`.
 
     Shards are written whole or not at all. A second call, after a kill or with newer data, writes only the profiles
     whose `input_hash` has no row yet. It covers the user's own history as prompts show it, the generator, the prompt
-    version and the style. What similar users chose is context and renews nothing: neighbours move with every training
-    of the model that they come from, and all profiles would be written again every day. For the same reason a row that
-    is kept names the neighbours, and the `as_of`, that it was written with.
+    version, the form and the style. What similar users chose is context and renews nothing: neighbours move with every
+    training of the model that they come from, and all profiles would be written again every day. For the same reason a
+    row that is kept names the neighbours, and the `as_of`, that it was written with.
 
     Args:
         items: the item table in the order of the split's item rows.
@@ -54,9 +59,13 @@ def generate_user_profiles(
         users: user rows; None: everybody with history.
         neighbors_by: [U] how each user's neighbours were found; None: by interactions.
         style: how items are shown; see `PromptStyle`.
-        history_items: own items shown. neighbor_items: items shown of each neighbour.
+        history_items: own items shown. neighbor_items: items shown of each neighbour. A dialogue shows what fits.
         mask_titles: show ids instead of titles, a placebo: what such profiles are worth less than others is what the
             model knows of the titles. Their `prompt_version` ends with "-masked".
+        form: how the model is asked; `prompt_version` names every other form than the usual one. A tuned model is asked
+            as it was tuned, see `forms`.
+        tokenizer: of the model, with a chat template; needed by the forms "own" and "dialogue", whose chats are cut to
+            `max_tokens`.
 
     Returns:
         One row a user, columns `PROFILE_COLUMNS`, in the order of `users`. Malformed profiles are there, with a
@@ -64,22 +73,22 @@ def generate_user_profiles(
 
     Raises:
         TableError: a shard could not be written; what was finished before is kept.
+        ValueError: an unknown form, no tokenizer where one is needed, or too few tokens for one item.
     """
     style = style or PromptStyle()
     users = np.unique(split.history_user) if users is None else np.asarray(users)
-    version = PROMPT_VERSION + style.version + (MASKED if mask_titles else "")
+    version = form_version(form, style) + (MASKED if mask_titles else "")
     lines = item_lines(items, style, masked=mask_titles)
     evidence = collect_evidence(split, neighbors, users, history_items=history_items, neighbor_items=neighbor_items)
-    requests = user_requests(evidence, split, lines, style)
+    asked = ask(evidence, split, lines, form, style, tokenizer, max_tokens)
     usual = (history_items, neighbor_items) == (HISTORY_ITEMS, NEIGHBOR_ITEMS)
     hashed = version if usual else f"{version}, {history_items} own and {neighbor_items} similar items"
-    jobs = [
-        Job(request, _own_hash(part, lines, request, engine.generator, hashed))
-        for part, request in zip(evidence, requests, strict=True)
-    ]
+    if form in COUNTED and max_tokens != CHAT_TOKENS:
+        hashed += f", {max_tokens} tokens"
+    jobs = [Job(one.request, _own_hash(one.shown, lines, one.request, engine.generator, hashed)) for one in asked]
 
     def to_row(position: int, result: GeneratedProfile) -> dict[str, Any]:
-        part = evidence[position]
+        part = asked[position].shown
         found_by = "interactions" if neighbors_by is None else str(neighbors_by[part.user])
         return {
             "user_id": str(split.user_ids[part.user]),
@@ -115,20 +124,12 @@ def still_true(split: Split) -> Callable[[Mapping[str, Any]], bool]:
 def user_requests(
     evidence: Sequence[UserEvidence], split: Split, lines: Sequence[ItemLine], style: PromptStyle | None = None
 ) -> list[ProfileRequest]:
-    """The request for the profile of each user.
+    """The request for the profile of each user in the usual form; `forms.ask` knows the others.
 
     Args:
         lines: of all items, see `item_lines`.
     """
-    style = style or PromptStyle()
-    shares = category_shares(split, lines)
-    begin = examples(style)
-    found = []
-    for part in evidence:
-        history, similar, whole = ([lines[item] for item in rows] for rows in (part.history, part.similar, part.whole))
-        message = user_message(history, similar, shares, whole)
-        found.append(ProfileRequest(str(split.user_ids[part.user]), begin, (message,), language=style.language))
-    return found
+    return [one.request for one in ask(evidence, split, lines, EXAMPLES_FORM, style)]
 
 
 def _own_hash(

@@ -18,10 +18,11 @@ from ..data.tables import INSTRUCTION_COLUMNS, TableError, require_columns
 from .budget import TokenBudget
 from .dialogues import first_reply, first_turn, second_reply, second_turn
 from .evidence import HISTORY_ITEMS, category_shares, histories
+from .forms import CHAT_TOKENS, own_chat
 from .generate import MASKED
 from .instruction_sampling import FEWEST_ITEMS, SHORTCUTS, UNFIT, Skip, draw_pairs, pools, take_out, user_rng
 from .profile import USER_ITEMS, Profile, parse, render, well_formed
-from .prompts import ItemLine, Message, PromptStyle, examples, item_lines, user_message
+from .prompts import ItemLine, Message, PromptStyle, item_lines
 from .untrusted import neutralize
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ VARIANTS = ("mask", "naive", "distill")
 """Of section 6.4. `mask` and `naive` are the same dialogues: the trainer's loss tells them apart (both replies, or the
 last one only). `distill` is one turn: the person's own history in, the teacher's profile out."""
 
-MAX_TOKENS = 1024
+MAX_TOKENS = CHAT_TOKENS
 PER_USER = 2
 
 
@@ -182,7 +183,7 @@ def distillation(
     """
     reply: Message = {"role": "assistant", "content": profile}
     for shown in range(min(len(whole), HISTORY_ITEMS), 0, -1):
-        chat = [examples(style)[0], user_message(whole[:shown], [], shares, whole), reply]
+        chat = [*own_chat(whole, shown, shares, style), reply]
         tokens = budget.chat(chat)
         if tokens <= budget.max_tokens:
             return {"messages": chat}, {"tokens": tokens}

@@ -17,16 +17,20 @@ import numpy as np
 
 from ..data.splits import Split
 from ..data.tables import PREFERENCE_COLUMNS, TableError, require_columns
-from .engines import Engine, GeneratedProfile, ProfileRequest
+from .engines import Engine, ProfileRequest
 from .evidence import UserEvidence, histories
-from .generate import MASKED, input_hash, user_requests
+from .forms import CHAT_TOKENS, EXAMPLES_FORM, ask, form_version, require_form
+from .generate import MASKED, user_requests
 from .profile import USER_ITEMS, Profile, parse, well_formed
-from .prompts import PROMPT_VERSION, Message, PromptStyle, item_lines
+from .prompts import Message, PromptStyle, item_lines
 from .rejected import KINDS, WEAK_PROMPT, can_reject, reject, same_profile
-from .shards import Job, ShardStore, write_jobs
+from .weak_profiles import weak_texts
 
 if TYPE_CHECKING:
     import pandas as pd
+    from transformers import PreTrainedTokenizerBase
+
+PLAIN_FORM = "plain"
 
 DEFAULT_SHARES: Mapping[str, float] = {
     "neighbor": 0.30,
@@ -37,16 +41,6 @@ DEFAULT_SHARES: Mapping[str, float] = {
     "weak_prompt": 0.15,
 }
 """70 % are wrong in content only: a missing section is seen without reading."""
-
-_WEAK_COLUMNS = {
-    "user_id": "string",
-    "profile": "string",
-    "as_of": "timestamp[us, tz=UTC]",
-    "generator": "string",
-    "input_hash": "string",
-    "tokens_in": "int64",
-    "tokens_out": "int64",
-}
 
 
 @dataclass(frozen=True)
@@ -94,13 +88,17 @@ def build_preferences(
     weak: Engine | Mapping[str, str] | None = None,
     weak_folder: Path | None = None,
     style: PromptStyle | None = None,
+    form: str = PLAIN_FORM,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    max_tokens: int = CHAT_TOKENS,
 ) -> Preferences:
     """Pair every well-formed profile with a worse one.
 
-    A prompt is the system message and the request that the profile was written from, rebuilt from the row's evidence;
-    the worked examples, which are the same everywhere, are left out. A pair depends on the seed, the user and the
-    tables alone, not on the order of rows. How many pairs a kind gets is exact to rounding (largest remainder), as long
-    as there are users for it.
+    A prompt is the request for the profile in the given form, rebuilt from the row's evidence and neighbours: what a
+    policy of that form will be asked, so that the reward model is taught on what it will have to judge. Replies are
+    plain profiles; in a dialogue they begin as the policy's do, with "The person: ". A pair depends on the seed, the
+    user and the tables alone, not on the order of rows. How many pairs a kind gets is exact to rounding (largest
+    remainder), as long as there are users for it.
 
     Args:
         profiles: `user_profiles` as of the cut of `split`.
@@ -111,30 +109,38 @@ def build_preferences(
             history, or user_id -> profile.
         weak_folder: keeps what the engine writes, so that a second call goes on from it.
         style: that the profiles were written with.
+        form: of `reclm_hf.profiles.forms.FORMS`; "plain" has no worked examples, which are the same everywhere.
+        tokenizer, max_tokens: see `reclm_hf.profiles.forms.ask`; for the forms "own" and "dialogue".
 
     Raises:
-        ValueError: shares that do not sum to 1, an unknown kind, more pairs of a kind than users, no source for
-            `weak_prompt`.
+        ValueError: shares that do not sum to 1, an unknown kind or form, more pairs of a kind than users, no source for
+            `weak_prompt`, no tokenizer where the form needs one.
         TableError: a missing column, a user twice, an unknown user or item, no profile written with this prompt.
     """
     import pandas as pd
 
     _check(shares, pairs_per_user)
+    require_form(form)
     if shares.get(WEAK_PROMPT, 0) > 0 and weak is None:
         raise ValueError("Pairs of kind 'weak_prompt' need an engine or a table of weak profiles, or a share of 0.")
     skipped: Counter[str] = Counter()
-    cases = _cases(profiles, split, items, style or PromptStyle(), skipped)
+    style = style or PromptStyle()
+    texts = _well_formed(profiles)
+    usable = _usable(profiles, texts, form, style, skipped)
+    masked = bool(usable["prompt_version"].str.endswith(MASKED).any())
+    lines, evidence = item_lines(items, style, masked=masked), _evidence(usable, split)
+    asked = [one.request for one in ask(evidence, split, lines, form, style, tokenizer, max_tokens)]
+    blind = [replace(part, whole=[], history=[]) for part in evidence]
+    cases = _cases(usable, texts, asked, user_requests(blind, split, lines, style), evidence)
     eligible = {kind: [key for key, case in cases.items() if _can(kind, case, weak)] for kind in KINDS}
     planned = _assign(list(cases), eligible, shares, pairs_per_user, seed, skipped)
-    weak_texts = _weak_texts([cases[key] for key in planned[WEAK_PROMPT]], weak, weak_folder, split)
+    written = weak_texts({key: cases[key].weak_request for key in planned[WEAK_PROMPT]}, weak, weak_folder, split)
     rows = []
     for kind, users in planned.items():
         for user in users:
             case = cases[user]
             text = (
-                weak_texts[user]
-                if kind == WEAK_PROMPT
-                else reject(kind, case.own, case.neighbors, _rng(seed, user, kind))
+                written[user] if kind == WEAK_PROMPT else reject(kind, case.own, case.neighbors, _rng(seed, user, kind))
             )
             if same_profile(parse(text), case.own):
                 skipped[f"{kind}: the same profile came out"] += 1
@@ -160,27 +166,33 @@ def _check(shares: Mapping[str, float], pairs_per_user: int) -> None:
         )
 
 
-def _cases(
-    table: pd.DataFrame, split: Split, items: pd.DataFrame, style: PromptStyle, skipped: Counter[str]
-) -> dict[str, _Case]:
-    """user_id -> case of every profile that can be a chosen one, in the order of user ids."""
+def _well_formed(table: pd.DataFrame) -> dict[str, str]:
+    """user_id -> profile, where it is well-formed."""
     require_columns(table, ["user_id", "profile", "evidence", "neighbors", "prompt_version"], "profiles")
     repeated = table["user_id"][table["user_id"].duplicated()]
     if len(repeated):
         raise TableError(f"profiles: user {repeated.iloc[0]!r} has two profiles; keep one row for a user.")
-    texts = {
+    return {
         str(user): text
         for user, text in zip(table["user_id"], table["profile"], strict=True)
         if isinstance(text, str) and well_formed(text, USER_ITEMS)
     }
+
+
+def _usable(
+    table: pd.DataFrame, texts: Mapping[str, str], form: str, style: PromptStyle, skipped: Counter[str]
+) -> pd.DataFrame:
+    """The rows whose profile can be a chosen one and whose request can be rebuilt, in the order of user ids."""
     skipped.update({"malformed profile": len(table) - len(texts)} if len(texts) < len(table) else {})
     usable = table[table["user_id"].isin(set(texts))]
     if "source" in table.columns:
         other = ~usable["source"].isin(["interactions"])
         skipped.update({"not written from a history": int(other.sum())} if other.any() else {})
         usable = usable[~other]
-    wanted = PROMPT_VERSION + style.version
-    current = usable["prompt_version"].isin([wanted, wanted + MASKED])
+    wanted = form_version(EXAMPLES_FORM, style)
+    # The same evidence stands behind a request with and without worked examples.
+    versions = {wanted, form_version(PLAIN_FORM, style), form_version(form, style)}
+    current = usable["prompt_version"].isin({*versions, *(version + MASKED for version in versions)})
     skipped.update({"written with another prompt": int((~current).sum())} if not current.all() else {})
     usable = usable[current].sort_values("user_id")
     if not len(usable):
@@ -188,14 +200,20 @@ def _cases(
             f"profiles: none is well-formed, written from a history and with the prompt {wanted!r}, whose requests can "
             "be rebuilt. Write them again with `reclm profiles build`."
         )
-    masked = usable["prompt_version"].str.endswith(MASKED).to_numpy()
+    masked = usable["prompt_version"].str.endswith(MASKED)
     if masked.any() and not masked.all():
         raise TableError("profiles: some were written with titles and some without; give one table at a time.")
-    evidence = _evidence(usable, split)
-    lines = item_lines(items, style, masked=bool(masked.all()))
-    requests = user_requests(evidence, split, lines, style)
-    blind = [replace(part, whole=[], history=[]) for part in evidence]
-    weak_requests = user_requests(blind, split, lines, style)
+    return usable
+
+
+def _cases(
+    usable: pd.DataFrame,
+    texts: Mapping[str, str],
+    requests: Sequence[ProfileRequest],
+    weak_requests: Sequence[ProfileRequest],
+    evidence: Sequence[UserEvidence],
+) -> dict[str, _Case]:
+    """user_id -> case of every row of `_usable`, in its order."""
     return {
         request.key: _Case(
             request.key,
@@ -277,57 +295,12 @@ def _quotas(shares: Mapping[str, float], total: int) -> dict[str, int]:
     return quotas
 
 
-def _weak_texts(
-    cases: Sequence[_Case], weak: Engine | Mapping[str, str] | None, folder: Path | None, split: Split
-) -> dict[str, str]:
-    if isinstance(weak, Mapping):
-        return {case.user_id: weak[case.user_id] for case in cases}
-    requests = [case.weak_request for case in cases if case.weak_request is not None]
-    if weak is None or not requests:
-        return {}
-    if folder is None:
-        written = [profile.text for profile in weak.generate(requests)]
-    else:
-        written = _kept(requests, weak, folder, split)
-    return {request.key: text for request, text in zip(requests, written, strict=True)}
-
-
-def _kept(requests: Sequence[ProfileRequest], engine: Engine, folder: Path, split: Split) -> list[str]:
-    import pandas as pd
-
-    version = f"{PROMPT_VERSION}-weak"
-    jobs = [
-        Job(request, input_hash(engine.generator, version, request.key, request.examples, _contents(request)))
-        for request in requests
-    ]
-
-    def to_row(position: int, result: GeneratedProfile) -> dict[str, Any]:
-        return {
-            "user_id": requests[position].key,
-            "profile": result.text,
-            "as_of": pd.NaT if split.cut is None else pd.Timestamp(split.cut, unit="us", tz="UTC"),
-            "generator": engine.generator,
-            "input_hash": jobs[position].input_hash,
-            "tokens_in": result.tokens_in,
-            "tokens_out": result.tokens_out,
-        }
-
-    rows = write_jobs(jobs, engine, ShardStore(folder, _WEAK_COLUMNS, split.cut), to_row, what="weak profiles")
-    return [str(row["profile"]) for row in rows]
-
-
-def _contents(request: ProfileRequest) -> list[str]:
-    return [message["content"] for message in request.messages]
-
-
 def _row(case: _Case, kind: str, rejected: str) -> dict[str, Any]:
-    system = [message for message in case.request.examples if message["role"] == "system"]
-
     def reply(text: str) -> list[Message]:
-        return [{"role": "assistant", "content": text}]
+        return [{"role": "assistant", "content": (case.request.begin + text).rstrip() if case.request.begin else text}]
 
     return {
-        "prompt": [*system, *case.request.messages],
+        "prompt": [*case.request.examples, *case.request.messages],
         "chosen": reply(case.text),
         "rejected": reply(rejected),
         "rejected_kind": kind,

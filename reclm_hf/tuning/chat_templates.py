@@ -73,9 +73,25 @@ def _render(tokenizer: PreTrainedTokenizerBase, template: str, messages: Sequenc
 def end_token_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Tokens that a reply may end with: the one that the template writes behind it, and the end-of-text token."""
     tokens, marks = encode_with_marks(tokenizer, [_USER, _REPLY], training_template(tokenizer))
-    last = max((place for place, marked in enumerate(marks) if marked), default=None)
-    found = set() if last is None else {tokens[last]}
+    marked = [token for token, mark in zip(tokens, marks, strict=True) if mark]
+    while marked and not str(tokenizer.decode([marked[-1]])).strip():
+        marked.pop()
+    found = set(marked[-1:])
     return frozenset(found | ({tokenizer.eos_token_id} if tokenizer.eos_token_id is not None else set()))
+
+
+def reply_frame(tokenizer: PreTrainedTokenizerBase, template: str) -> tuple[str, str]:
+    """What a template marks in front of and behind the text of a reply: nothing, and the end token, as a rule.
+
+    Raises:
+        ValueError: it does not mark the text of a reply.
+    """
+    tokens, marks = encode_with_marks(tokenizer, [_USER, _REPLY], template)
+    text = str(tokenizer.decode([token for token, mark in zip(tokens, marks, strict=True) if mark]))
+    before, found, after = text.partition(_REPLY["content"])
+    if not found or not after.strip():
+        raise ValueError(f"the chat template marks {text!r} of a reply: its text with its end token is wanted.")
+    return before, after
 
 
 def encode_with_marks(

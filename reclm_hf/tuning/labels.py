@@ -62,13 +62,14 @@ def check_labels(
     batches: Sequence[Mapping[str, Any]],
     tokenizer: PreTrainedTokenizerBase,
     variant: str,
-    ends: frozenset[int],
+    frame: tuple[str, str],
     source: str,
 ) -> int:
     """Check that the loss of every row is taken on its replies with their end tokens, and on nothing else.
 
     Args:
         batches: what the trainer's collator makes of each row alone, in the order of the table; `labels` [1, L].
+        frame: what belongs to a reply in front of its text and behind it; see `reply_frame`.
 
     Returns:
         The number of tokens that are learnt.
@@ -83,12 +84,10 @@ def check_labels(
         wanted = replies_to_learn(table["messages"].iloc[row], variant)
         parts = _segments([int(label) for label in batch["labels"][0]])
         count += sum(map(len, parts))
-        found = [_text(tokenizer, part[:-1]).strip() for part in parts]
-        ended = all(part[-1] in ends for part in parts)
-        if not ended or found != [reply.strip() for reply in wanted]:
-            shown = [_text(tokenizer, part) for part in parts]
+        found = [_text(tokenizer, part) for part in parts]
+        if found != [frame[0] + reply + frame[1] for reply in wanted]:
             raise TableError(
-                f"{source}: {row_name(table, row)} would learn {shown!r}, not the {len(wanted)} replies {wanted!r} "
+                f"{source}: {row_name(table, row)} would learn {found!r}, not the {len(wanted)} replies {wanted!r} "
                 f"with their end tokens ({variant})."
             )
     return count

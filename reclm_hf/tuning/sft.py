@@ -10,22 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..profiler.modeling_reclm_profiler import RecLMProfiler
 from .arguments import SftArguments
-from .chat_templates import end_token_ids, training_template
+from .chat_templates import reply_frame, training_template
 from .inputs import draw_rows, excluded_users, held_out, read_instructions, resolve_variant
 from .labels import check_labels, require_fitting
-from .models import TrainingParts, autocast, load_for_training, lora_config, on_cpu
-from .outputs import (
-    CHECKPOINTS,
-    Stopwatch,
-    claim,
-    finished,
-    input_digest,
-    last_checkpoint,
-    stage_manifest,
-    training_log,
-)
+from .models import TrainingParts, load_for_training, lora_config
+from .outputs import CHECKPOINTS, Stopwatch, finished, input_digest, stage_manifest, training_log
 from .progress import quiet_libraries, show_progress
 from .recipes import write_recipe
+from .trainers import claim_on_main, shared_options, train_to_end, without_hub_lookups
 
 if TYPE_CHECKING:
     import datasets
@@ -73,11 +65,11 @@ def _train(args: SftArguments, folder: Path, progress: bool) -> dict[str, Any]:
     template = training_template(parts.tokenizer)
     for rows in (train, judged):
         require_fitting(rows, parts.tokenizer, template, args.max_tokens, args.instructions)
-    _claim_on_main(folder, args, inputs)
+    claim_on_main(folder, STAGE, args, inputs)
     trainer, learnt = _trainer(args, parts, train, judged, variant, template, progress)
-    before = _loss(trainer)
-    result = trainer.train(resume_from_checkpoint=last_checkpoint(folder))
+    train_to_end(trainer, folder)
     after = _loss(trainer)
+    seen = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     if not trainer.is_world_process_zero():
         return {}
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]
@@ -91,8 +83,7 @@ def _train(args: SftArguments, folder: Path, progress: bool) -> dict[str, Any]:
         "steps": int(trainer.state.global_step),
         "loss_first": logged[0]["loss"] if logged else None,
         "loss_last": logged[-1]["loss"] if logged else None,
-        "loss_mean": float(result.training_loss),
-        "held_out_loss_before": before,
+        "held_out_loss_before": seen[0] if seen else None,
         "held_out_loss_after": after,
     }
     _save(trainer, parts, args, variant, folder)
@@ -118,16 +109,6 @@ def _rows(table: pd.DataFrame, args: SftArguments) -> tuple[pd.DataFrame, pd.Dat
     return train, kept[judged].reset_index(drop=True), len(table) - len(kept)
 
 
-def _claim_on_main(folder: Path, args: SftArguments, inputs: dict[str, str]) -> None:
-    """One process writes; the others wait until it has."""
-    from accelerate import PartialState
-
-    state = PartialState(cpu=on_cpu(args))
-    if state.is_main_process:
-        claim(folder, STAGE, args, inputs)
-    state.wait_for_everyone()
-
-
 def _trainer(
     args: SftArguments,
     parts: TrainingParts,
@@ -145,30 +126,14 @@ def _trainer(
     tokenizer = parts.tokenizer
     own_template = tokenizer.chat_template
     tokenizer.chat_template = template
-    options: dict[str, Any] = {
-        "output_dir": str(Path(args.output) / CHECKPOINTS),
-        "num_train_epochs": args.epochs,
-        "max_steps": args.max_steps,
-        "per_device_train_batch_size": args.batch_size,
-        "per_device_eval_batch_size": args.batch_size,
-        "gradient_accumulation_steps": args.gradient_accumulation,
-        "learning_rate": args.learning_rate,
-        "warmup_steps": args.warmup_steps,
-        "lr_scheduler_type": args.schedule,
-        "logging_steps": args.logging_steps,
-        "save_steps": args.save_steps,
-        "save_total_limit": 2,
-        "seed": args.seed,
-        "data_seed": args.seed,
-        "use_cpu": on_cpu(args),
-        "bf16": autocast(args),
-        "gradient_checkpointing": args.gradient_checkpointing,
+    options = {
+        **shared_options(args),
         "max_length": args.max_tokens,
         "assistant_only_loss": True,
         "completion_only_loss": variant != "mask",
         "include_num_input_tokens_seen": True,
-        "report_to": [],
-        "disable_tqdm": True,
+        # By the trainer itself: looked at before, the model would not be shared between processes.
+        "eval_on_start": len(judged) > 0,
         **args.trainer,
     }
     trainer = SFTTrainer(
@@ -179,15 +144,16 @@ def _trainer(
         eval_dataset=_as_dataset(judged, variant) if len(judged) else None,
         peft_config=lora_config(args),
     )
+    without_hub_lookups(trainer.model)
     show_progress(trainer, "tuning", progress)
     tokenizer.chat_template = own_template  # what is saved is what the model came with
-    ends = end_token_ids(tokenizer)
+    frame = reply_frame(tokenizer, template)
     learnt = 0
     made: Any
     for rows, made in ((train, trainer.train_dataset), (judged, trainer.eval_dataset)):
         if made is not None:
             batches: Any = [trainer.data_collator([row]) for row in made]
-            count = check_labels(rows, batches, tokenizer, variant, ends, args.instructions)
+            count = check_labels(rows, batches, tokenizer, variant, frame, args.instructions)
             learnt += count if rows is train else 0
     return trainer, learnt
 
@@ -213,6 +179,6 @@ def _loss(trainer: SFTTrainer) -> float | None:
 
 def _save(trainer: SFTTrainer, parts: TrainingParts, args: SftArguments, variant: str, folder: Path) -> None:
     model = trainer.accelerator.unwrap_model(trainer.model)
-    config = replace(parts.config, form=FORMS[variant])
+    config = replace(parts.config, form=FORMS[variant], max_tokens=args.max_tokens)
     profiler = RecLMProfiler(model, parts.tokenizer, config)
     profiler.save_pretrained(folder, merge=parts.was_adapter)

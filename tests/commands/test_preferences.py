@@ -18,7 +18,7 @@ from reclm_hf.data.load import load_splits
 from reclm_hf.data.tables import PROFILE_COLUMNS, read_parquet, write_parquet
 from reclm_hf.profiles.generate import generate_user_profiles
 from tests.checkerboard import checkerboard
-from tests.profiles.tiny import WordEngine
+from tests.profiles.tiny import WordEngine, tiny_tokenizer
 
 TABLE = Path("runs/checkerboard/preferences/validation/preferences.parquet")
 
@@ -151,3 +151,17 @@ def test_shares_are_read() -> None:
     for bad in ("neighbor", "neighbor=half", "", "neighbor=.5,neighbor=.5"):
         with pytest.raises(ValueError, match="--shares"):
             parse_shares(bad)
+
+
+def test_pairs_in_the_form_of_a_dialogue(
+    engine: WordEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    told = ("--form", "dialogue", "--max-tokens", "500", "--tokenizer", "model", "--output", "pairs")
+    assert run(capsys, "build", "data", "--profiles", "profiles", *told)["pairs"] == 50
+    table = read_parquet(Path("pairs") / TABLE.name)
+    assert all(row[0]["content"].startswith("The person:") for row in (*table["chosen"], *table["rejected"]))
+    assert all("Similar person 2 chose:" in prompt[1]["content"] for prompt in table["prompt"])
+    assert json.loads(Path("pairs/preferences.json").read_text())["form"] == "dialogue"
+    server = ("--base-url", "http://127.0.0.1:1/v1", "--form", "own")
+    assert "--tokenizer" in failure(capsys, "build", "data", "--profiles", "profiles", *server)

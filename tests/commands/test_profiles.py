@@ -10,9 +10,12 @@ import pytest
 
 from reclm_hf.commands.main import main
 from reclm_hf.data.folder import write_dataset
+from reclm_hf.profiler.configuration_reclm_profiler import RecLMProfilerConfig
+from reclm_hf.profiler.modeling_reclm_profiler import RecLMProfiler
 from reclm_hf.profiles.engine_transformers import TransformersEngine
 from tests.checkerboard import checkerboard
 from tests.commands.test_train import Encoder
+from tests.profiler.models import adapted, save_base, tokenizer
 from tests.profiles.tiny import tiny_model, tiny_tokenizer
 
 
@@ -64,6 +67,30 @@ def test_the_best_of_some(here: Path, capsys: pytest.CaptureFixture[str]) -> Non
     table = pd.read_parquet(here / "profiles" / "test" / "user_profiles.parquet")
     assert table["generator"].str.contains("best of 2").all()
     assert len(list((here / "profiles" / "test" / "candidates").glob("candidates-*.parquet"))) >= 1
+
+
+def test_a_profiler_is_asked_in_its_own_form_unless_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = str(save_base(here / "base"))
+    RecLMProfiler(adapted(), tokenizer(), RecLMProfilerConfig(base, form="dialogue")).save_pretrained(here / "tuned")
+    command = ("profiles", "build", "data", "--cut", "test", "--sides", "user", "--users", "4", "--model", "tuned")
+    for told, version in (
+        ((), "dialogue-1, person"),
+        (("--form", "own"), "user-2, own"),
+        (("--form", "examples"), "user-2"),
+    ):
+        run(capsys, *command, *told, "--output", "profiles")
+        table = pd.read_parquet(here / "profiles" / "test" / "user_profiles.parquet")
+        assert set(table["prompt_version"]) == {version}
+        assert table["generator"].str.contains("tuned sha256:").all()
+
+
+def test_a_chat_model_is_asked_with_examples_unless_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("profiles", "build", "data", "--cut", "test", "--sides", "user", "--users", "4", "--cross-fit")
+    for told, version in (((), "user-2"), (("--form", "plain"), "user-2, plain")):
+        run(capsys, *command, *told, "--output", "profiles")
+        for folder in ("test", "test/fold-0"):
+            table = pd.read_parquet(here / "profiles" / folder / "user_profiles.parquet")
+            assert set(table["prompt_version"]) == {version}
 
 
 @pytest.mark.parametrize(

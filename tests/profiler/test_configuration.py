@@ -22,6 +22,7 @@ FULL = RecLMProfilerConfig(
     1,
     "bfloat16",
     {"reclm-hf": "0.1.0"},
+    "dialogue",
 )
 
 
@@ -40,6 +41,7 @@ def test_what_is_made_now_names_prompts_and_versions():
 def test_an_older_file_gets_defaults_but_claims_nothing():
     read = RecLMProfilerConfig.from_dict({"base_model": "owner/chat", "style": {"columns": ["title"]}})
     assert (read.user_size, read.item_size, read.layout, read.dtype) == (3, 5, "merged", "auto")
+    assert read.form == "examples"
     assert read.style == PromptStyle(("title",))
     assert read.prompts == {}
     assert read.versions == {}
@@ -72,6 +74,7 @@ def test_unknown_keys_are_said_kept_and_written_back(tmp_path, caplog):
         ("neighbors", -1),
         ("neighbor_items", 0.5),
         ("dtype", "int8"),
+        ("form", "chat"),
         ("versions", ["0.1"]),
         ("style", "title"),
         ("style", {"columns": "title"}),

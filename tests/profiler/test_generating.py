@@ -122,3 +122,27 @@ def test_the_style_is_that_of_the_configuration(writer, splits, monkeypatch):
 
     text = RecLMProfiler(writer.model, tokenizer(), RecLMProfilerConfig(BASE, style=PromptStyle(("text",))))
     assert write(text, splits)["prompt_version"][0].endswith("+text")
+
+
+@pytest.mark.parametrize(("form", "version"), [("plain", "user-2, plain"), ("dialogue", "dialogue-1, person")])
+def test_a_profiler_is_asked_in_the_form_that_it_was_tuned_with(writer, splits, table, form, version, tmp_path):
+    tuned = RecLMProfiler(writer.model, tokenizer(), RecLMProfilerConfig(BASE, form=form))
+    assert tuned.engine().form == form
+    near = np.stack([(np.arange(50) + step) % 50 for step in (2, 4)], axis=1)
+    asked = write(tuned, splits, neighbors=near)
+    assert set(asked["prompt_version"]) == {version}
+    assert not set(asked["input_hash"]) & set(table["input_hash"])
+    assert asked["neighbors"][0] == ["user-09", "user-11"]
+    assert all(well_formed(text) for text in asked["profile"])
+    tuned.save_pretrained(tmp_path)
+    assert RecLMProfilerConfig.load(tmp_path).form == form
+
+
+def test_a_form_that_is_cut_heeds_what_the_model_can_read(writer, splits, monkeypatch):
+    tuned = RecLMProfiler(writer.model, tokenizer(), RecLMProfilerConfig(BASE, form="dialogue"))
+    monkeypatch.setattr(writer.model.config, "max_position_embeddings", 300)
+    short = write(tuned, splits)
+    monkeypatch.setattr(writer.model.config, "max_position_embeddings", 2048)
+    whole = write(tuned, splits)
+    assert all(len(cut) < len(items) for cut, items in zip(short["evidence"], whole["evidence"], strict=True))
+    assert max(short["tokens_in"]) <= 300

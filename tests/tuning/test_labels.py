@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from reclm_hf.data.tables import TableError
-from reclm_hf.tuning.chat_templates import end_token_ids, training_template
+from reclm_hf.tuning.chat_templates import reply_frame, training_template
 from reclm_hf.tuning.inputs import held_out, read_instructions, resolve_variant
 from reclm_hf.tuning.labels import check_labels, replies_to_learn, require_fitting
 from tests.profiles.tiny import tiny_tokenizer
 from tests.tuning.sft_parts import chats, write_chats
+
+FRAME = reply_frame(tiny_tokenizer(), training_template(tiny_tokenizer()))
 
 
 def batches(table, variant):  # type: ignore[no-untyped-def]
@@ -40,7 +42,7 @@ def batches(table, variant):  # type: ignore[no-untyped-def]
 def test_right_labels_pass_and_are_counted(variant: str) -> None:
     table, tokenizer = chats(3, "distill" if variant == "distill" else "mask"), tiny_tokenizer()
     made = batches(table, variant)
-    count = check_labels(table, made, tokenizer, variant, end_token_ids(tokenizer), "t")
+    count = check_labels(table, made, tokenizer, variant, FRAME, "t")
     assert count == sum(label != -100 for batch in made for label in batch["labels"][0])
     assert count == sum(
         len(tokenizer.encode(reply, add_special_tokens=False)) + 1
@@ -72,7 +74,7 @@ def test_wrong_labels_stop_the_run_and_name_the_row(kind: str, variant: str) -> 
     made = batches(table, variant)
     made[3]["labels"][0] = break_labels(kind, made[3]["labels"][0])
     with pytest.raises(TableError, match=r"row 3 \(user 'u1', item 'i1'\)"):
-        check_labels(table, made, tokenizer, variant, end_token_ids(tokenizer), "t")
+        check_labels(table, made, tokenizer, variant, FRAME, "t")
 
 
 def test_a_second_reply_that_is_lost_is_seen() -> None:
@@ -81,13 +83,20 @@ def test_a_second_reply_that_is_lost_is_seen() -> None:
     labels = made[0]["labels"][0]
     made[0]["labels"][0] = [*labels[:-4], -100, -100, -100, -100]
     with pytest.raises(TableError, match="not the 2 replies"):
-        check_labels(table, made, tokenizer, "mask", end_token_ids(tokenizer), "t")
+        check_labels(table, made, tokenizer, "mask", FRAME, "t")
 
 
 def test_rows_that_a_trainer_dropped_are_missed() -> None:
     table, tokenizer = chats(2), tiny_tokenizer()
     with pytest.raises(TableError, match="kept 3 of 4"):
-        check_labels(table, batches(table, "mask")[1:], tokenizer, "mask", end_token_ids(tokenizer), "t")
+        check_labels(
+            table,
+            batches(table, "mask")[1:],
+            tokenizer,
+            "mask",
+            FRAME,
+            "t",
+        )
 
 
 def test_long_chats_are_refused_not_cut() -> None:

@@ -1,0 +1,68 @@
+"""`reclm refine`: let a tuned profiler learn from a reward, near the model that it began as."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .output import finish
+
+DESCRIPTION = "refinement by a reward under a KL penalty: ppo, or without a critic rloo and grpo"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `refine`."""
+    fill(subparsers.add_parser("refine", help=DESCRIPTION))
+
+
+def fill(parser: argparse.ArgumentParser) -> None:
+    """The flags; a script of its own has the same ones."""
+    from ..tuning.arguments import RefineArguments
+    from ..tuning.recipes import add_arguments
+
+    add_arguments(parser, RefineArguments)
+    parser.add_argument("--dry-run", action="store_true", help="print plan and memory, load nothing")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Refine, and say what it brought on prompts of held-out users."""
+    from ..tuning.arguments import RefineArguments
+    from ..tuning.recipes import from_args
+    from ..tuning.refine import require_rewards, train_refined
+
+    settings = from_args(RefineArguments, args)
+    require_rewards(settings)
+    if args.dry_run:
+        from ..tuning.plan import lines, plan
+
+        found = plan(settings)
+        return finish(args, lines(found), found.to_dict(), "the same command without --dry-run")
+    manifest = train_refined(settings, progress=not args.json)
+    if not manifest:  # another process of the same run speaks
+        return 0
+    next_step = f"reclm profiles build --model {settings.output}"
+    return finish(args, _lines(settings.output, manifest), {"output": settings.output, **manifest}, next_step)
+
+
+def _lines(output: str, manifest: dict[str, Any]) -> list[str]:
+    figures, cost = manifest["figures"], manifest["cost"]
+    lines = [
+        f"{output}: {figures['algorithm']} on {figures['prompts']:,} prompts, reward {figures['reward']}, "
+        f"{figures['updates']:,} updates; KL {_shown(figures['kl_first'])} -> {_shown(figures['kl_last'])} nats a reply"
+    ]
+    lines += [f"left out: {count} ({reason})" for reason, count in figures["prompts_left_out"].items()]
+    if figures["stopped_by"]:
+        lines.append(f"stopped early: {figures['stopped_by']}")
+    lines.append(f"greedy replies to {figures['judged']:,} prompts of {figures['judged_on']}:")
+    for name, (mean, low, high) in figures["change"].items():
+        before, after = figures["before"][name], figures["after"][name]
+        lines.append(f"  {name} {before:.3f} -> {after:.3f}, {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+    lines.append(
+        f"{cost['wall_s']:,.0f} s ({cost['cpu_s']:,.0f} s of processor), {cost['peak_rss_mib']:,.0f} MiB at most"
+    )
+    return lines
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
