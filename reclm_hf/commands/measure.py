@@ -10,7 +10,7 @@ from .output import finish
 
 if TYPE_CHECKING:
     from ..data.splits import Split, Splits
-    from ..tuning.measure_stage import Subjects
+    from ..tuning.measures.stage import Subjects
 
 _DRAWN, _MEASURED = 600, 400
 USERS_FILE = "users.txt"
@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
     from ..data.tables import write_parquet
     from ..pipeline.memory import keep_freed_memory
     from ..profiler.modeling_reclm_profiler import RecLMProfiler
-    from ..tuning.measure_compare import MEASURE_COLUMNS, compare, measure_lines
-    from ..tuning.measure_stage import TABLE, load_measured, measure_profiler
+    from ..tuning.measures.compare import MEASURE_COLUMNS, compare, measure_lines
+    from ..tuning.measures.stage import TABLE, load_measured, measure_profiler
 
     folder = args.output or Path("runs") / "measures" / Path(args.model).name
     before = load_measured(args.against) if args.against else None  # refused before anything is computed
@@ -117,8 +117,8 @@ def _subjects(args: argparse.Namespace, splits: Splits, split: Split, folder: Pa
     from ..recommender.text_encoder import TextEncoder
     from ..tuning.held_out import measured
     from ..tuning.inputs import read_instructions
-    from ..tuning.measure_stage import Subjects
-    from ..tuning.measures import Reference
+    from ..tuning.measures.measures import Reference
+    from ..tuning.measures.stage import Subjects
 
     profiles, neighbors = _neighbors(args, split)
     certify(profiles, split, splits.data.items).require()

@@ -28,8 +28,8 @@ def fill(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Refine, and say what it brought on prompts of held-out users."""
     from ..tuning.arguments import RefineArguments
+    from ..tuning.policies.refine import require_rewards, train_refined
     from ..tuning.recipes import from_args
-    from ..tuning.refine import require_rewards, train_refined
 
     settings = from_args(RefineArguments, args)
     require_rewards(settings)

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, and say how well held-out pairs are told apart."""
     from ..tuning.arguments import RewardArguments
     from ..tuning.recipes import from_args
-    from ..tuning.reward import train_reward
+    from ..tuning.rewards.training import train_reward
 
     settings = from_args(RewardArguments, args)
     manifest = train_reward(settings, progress=not args.json)

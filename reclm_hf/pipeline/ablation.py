@@ -24,10 +24,10 @@ from reclm_hf.data.splits import Splits
 from reclm_hf.data.tables import TableError, write_parquet
 from reclm_hf.profiles.instructions import neighbor_rows
 from reclm_hf.tuning.held_out import draw_users, read_users, write_users
-from reclm_hf.tuning.measure_compare import Measured
-from reclm_hf.tuning.measure_stage import MANIFEST as MEASURED_MANIFEST
-from reclm_hf.tuning.measure_stage import load_measured
-from reclm_hf.tuning.measures import Reference, measure_profiles
+from reclm_hf.tuning.measures.compare import Measured
+from reclm_hf.tuning.measures.measures import Reference, measure_profiles
+from reclm_hf.tuning.measures.stage import MANIFEST as MEASURED_MANIFEST
+from reclm_hf.tuning.measures.stage import load_measured
 
 from .ablation_options import AblationOptions
 from .ablation_profiles import Stage, StageProfiles, find_stages, tuned_on_measured, write_stage_profiles

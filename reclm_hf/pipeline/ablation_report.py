@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reclm_hf.evaluation.report_format import SHORT, escape, markdown_table, number
-from reclm_hf.tuning.measure_compare import Measured, compare
+from reclm_hf.tuning.measures.compare import Measured, compare
 
 from .ablation_profiles import RAW, Stage, StageProfiles
 from .ablation_recommender import PROFILE_FAMILY, STAGE_FAMILY, AblationPlan

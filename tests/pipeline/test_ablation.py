@@ -26,9 +26,9 @@ from reclm_hf.pipeline.ablation_recommender import AblationPlan, restrict_users
 from reclm_hf.profiler.modeling_reclm_profiler import RecLMProfiler
 from reclm_hf.profiles.generate import generate_user_profiles
 from reclm_hf.profiles.instructions import neighbor_rows
-from reclm_hf.tuning.measure_compare import Measured
-from reclm_hf.tuning.measure_stage import save_measured
-from reclm_hf.tuning.yes_no_floors import FLOORS
+from reclm_hf.tuning.measures.compare import Measured
+from reclm_hf.tuning.measures.floors import FLOORS
+from reclm_hf.tuning.measures.stage import save_measured
 from tests.checkerboard import N_USERS, checkerboard
 from tests.profiler.models import save_base
 from tests.profiles.tiny import WordEngine

@@ -12,9 +12,9 @@ from reclm_hf.profiler.configuration_reclm_profiler import RecLMProfilerConfig
 from reclm_hf.tuning.arguments import RefineArguments
 from reclm_hf.tuning.chat_templates import training_template, without_trailing_newline
 from reclm_hf.tuning.models import TrainingParts, with_score_head
-from reclm_hf.tuning.refine import Prompts
-from reclm_hf.tuning.reward_config import RewardModelConfig
-from reclm_hf.tuning.reward_model import RewardModel
+from reclm_hf.tuning.policies.refine import Prompts
+from reclm_hf.tuning.rewards.configuration import RewardModelConfig
+from reclm_hf.tuning.rewards.model import RewardModel
 from tests.profiler.models import base_model, tokenizer
 
 WORDS = 8

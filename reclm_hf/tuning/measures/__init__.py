@@ -1,0 +1,1 @@
+"""What a stage of tuning did: measures of profiles and of answers, and their comparison."""

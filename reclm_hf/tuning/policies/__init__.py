@@ -1,0 +1,1 @@
+"""Refinement by policy gradients: PPO with a critic, RLOO and GRPO without."""

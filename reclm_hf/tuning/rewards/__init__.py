@@ -1,0 +1,1 @@
+"""Rewards: a model learnt from preferences, and one that can be verified."""
