@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from reclm_hf.data.tables import ITEM_PROFILE_COLUMNS, PROFILE_COLUMNS, write_pa
 from reclm_hf.profiles.forms import CHAT_TOKENS, EXAMPLES_FORM
 from reclm_hf.profiles.generate import generate_user_profiles
 from reclm_hf.profiles.item_profiles import MIN_INTERACTIONS, generate_item_profiles
-from reclm_hf.profiles.leakage import certify, certify_items
+from reclm_hf.profiles.leakage import Certificate, certify, certify_items
 from reclm_hf.profiles.neighbors import find_neighbors
 from reclm_hf.profiles.prompts import PromptStyle
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
+
+REDRAWS = 3
+"""How often a profile that names something first seen later is drawn anew."""
 
 SHARDS = "shards"
 USER_TABLE = "user_profiles.parquet"
@@ -63,26 +67,26 @@ def write_profiles(
     import pandas as pd
 
     near = find_neighbors(_neighbor_vectors(data, split, item_vectors, folder))
-    table = generate_user_profiles(
-        split,
-        data.items,
-        near.rows,
-        engine,
-        folder / SHARDS,
-        users=users,
-        neighbors_by=near.by,
-        style=style,
-        mask_titles=mask_titles,
-        form=form,
-        tokenizer=tokenizer,
-        max_tokens=max_tokens,
-    )
-    if beside is not None and len(beside):
-        table = pd.concat([table, beside], ignore_index=True)
-    certificate = certify(table, split, data.items)
-    logger.info(certificate.summary())
-    write_json(certificate.to_dict(), folder / "certificate.json")
-    certificate.require()
+
+    def make(draws: Mapping[str, int]) -> pd.DataFrame:
+        table = generate_user_profiles(
+            split,
+            data.items,
+            near.rows,
+            engine,
+            folder / SHARDS,
+            users=users,
+            neighbors_by=near.by,
+            style=style,
+            mask_titles=mask_titles,
+            form=form,
+            tokenizer=tokenizer,
+            max_tokens=max_tokens,
+            draws=draws,
+        )
+        return table if beside is None or not len(beside) else pd.concat([table, beside], ignore_index=True)
+
+    table = _certified(make, lambda table: certify(table, split, data.items), folder / "certificate.json")
     write_parquet(table, folder / USER_TABLE, PROFILE_COLUMNS)
     return table
 
@@ -111,25 +115,62 @@ def write_item_profiles(
     """
     import pandas as pd
 
-    table = generate_item_profiles(
-        split,
-        data.items,
-        user_profiles,
-        item_vectors,
-        engine,
-        folder / f"item-{SHARDS}",
-        min_interactions=min_interactions,
-        style=style,
-    )
-    if before is not None:
+    def make(draws: Mapping[str, int]) -> pd.DataFrame:
+        table = generate_item_profiles(
+            split,
+            data.items,
+            user_profiles,
+            item_vectors,
+            engine,
+            folder / f"item-{SHARDS}",
+            min_interactions=min_interactions,
+            style=style,
+            draws=draws,
+        )
+        if before is None:
+            return table
         few = set(split.item_ids[split.warm].tolist()) - set(table["item_id"])
         kept = before[before["item_id"].isin(few) & (before["phase"] == "similar_items")]
-        table = pd.concat([table, kept], ignore_index=True) if len(kept) else table
-    certificate = certify_items(table, split, data.items, user_profiles)
-    logger.info(certificate.summary())
-    write_json(certificate.to_dict(), folder / "item_certificate.json")
-    certificate.require()
+        return pd.concat([table, kept], ignore_index=True) if len(kept) else table
+
+    table = _certified(
+        make,
+        lambda table: certify_items(table, split, data.items, user_profiles),
+        folder / "item_certificate.json",
+    )
     write_parquet(table, folder / ITEM_TABLE, ITEM_PROFILE_COLUMNS)
+    return table
+
+
+def _certified(
+    make: Callable[[Mapping[str, int]], pd.DataFrame], check: Callable[[pd.DataFrame], Certificate], path: Path
+) -> pd.DataFrame:
+    """A table that passes its leak certificate, which is written to `path` either way.
+
+    A language model remembers things that are first seen later and may name one by itself. Such a profile, greedy as
+    it is, would be written in the same words again: it is drawn anew instead, `REDRAWS` times at most.
+
+    Raises:
+        LeakageError: a fault of another kind, or profiles that go on naming later things.
+    """
+    draws: dict[str, int] = {}
+    table = make(draws)
+    certificate = check(table)
+    for draw in range(1, REDRAWS + 1):
+        if not certificate.naming:
+            break
+        logger.warning(
+            "%d profiles name something first seen later, from the model's own memory, and are drawn anew (%d. time)",
+            len(certificate.naming),
+            draw,
+        )
+        draws |= dict.fromkeys(certificate.naming, draw)
+        table = make(draws)
+        certificate = check(table)
+    certificate = replace(certificate, redrawn=len(draws))
+    logger.info(certificate.summary())
+    write_json(certificate.to_dict(), path)
+    certificate.require()
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ def generate_user_profiles(
     form: str = EXAMPLES_FORM,
     tokenizer: PreTrainedTokenizerBase | None = None,
     max_tokens: int = CHAT_TOKENS,
+    draws: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Profiles of `users` as of the cut of `split`.
 
@@ -66,6 +68,7 @@ def generate_user_profiles(
             as it was tuned, see `forms`.
         tokenizer: of the model, with a chat template; needed by the forms "own" and "dialogue", whose chats are cut to
             `max_tokens`.
+        draws: user id -> which draw is taken, 1 or more, instead of the greedy profile.
 
     Returns:
         One row a user, columns `PROFILE_COLUMNS`, in the order of `users`. Malformed profiles are there, with a
@@ -85,7 +88,11 @@ def generate_user_profiles(
     hashed = version if usual else f"{version}, {history_items} own and {neighbor_items} similar items"
     if form in COUNTED and max_tokens != CHAT_TOKENS:
         hashed += f", {max_tokens} tokens"
-    jobs = [Job(one.request, _own_hash(one.shown, lines, one.request, engine.generator, hashed)) for one in asked]
+    requests = drawn([one.request for one in asked], draws)
+    jobs = [
+        Job(request, _own_hash(one.shown, lines, request, engine.generator, hashed + draw_mark(request)))
+        for one, request in zip(asked, requests, strict=True)
+    ]
 
     def to_row(position: int, result: GeneratedProfile) -> dict[str, Any]:
         part = asked[position].shown
@@ -102,6 +109,17 @@ def generate_user_profiles(
     store = ShardStore(folder, PROFILE_COLUMNS, split.cut, still_true(split))
     rows = write_jobs(jobs, engine, store, to_row, what="user profiles", shard_size=shard_size, progress=progress)
     return as_table(rows, PROFILE_COLUMNS)
+
+
+def drawn(requests: Sequence[ProfileRequest], draws: Mapping[str, int] | None) -> list[ProfileRequest]:
+    """The requests, those of `draws` (key -> draw) for that draw instead of the greedy profile."""
+    chosen = draws or {}
+    return [replace(request, sample=chosen.get(request.key, request.sample)) for request in requests]
+
+
+def draw_mark(request: ProfileRequest) -> str:
+    """What the hash of a drawn profile holds beside that of a greedy one."""
+    return f", draw {request.sample}" if request.sample else ""
 
 
 def still_true(split: Split) -> Callable[[Mapping[str, Any]], bool]:

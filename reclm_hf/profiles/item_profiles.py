@@ -20,7 +20,7 @@ import numpy as np
 from ..data.splits import Split
 from ..data.tables import ITEM_PROFILE_COLUMNS, TableError
 from .engines import Engine, GeneratedProfile, ProfileRequest
-from .generate import as_table, input_hash, lineage
+from .generate import as_table, draw_mark, input_hash, lineage
 from .item_prompts import ITEM_PROMPT_VERSION, cold_item_message, item_examples, item_message
 from .neighbors import nearest_by_text
 from .profile import ITEM_ITEMS, USER_ITEMS, Profile, from_lists, render
@@ -64,6 +64,7 @@ def generate_item_profiles(
     style: PromptStyle | None = None,
     shard_size: int = SHARD_SIZE,
     progress: bool = True,
+    draws: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Profiles of all items with enough interactions before the cut of `split`, and of all cold items.
 
@@ -76,6 +77,7 @@ def generate_item_profiles(
         item_vectors: [I, d_t] text vectors, by which similar items are found.
         folder: holds the shards.
         min_interactions: an item with fewer, but some, has too few readers and gets no profile.
+        draws: item id -> which draw is taken, 1 or more, instead of the greedy profile.
 
     Returns:
         Columns `ITEM_PROFILE_COLUMNS`, in the order of the item rows.
@@ -88,6 +90,7 @@ def generate_item_profiles(
     readers = _complete(user_profiles, split.user_ids, "user_id", USER_ITEMS)
     store = ShardStore(folder, ITEM_PROFILE_COLUMNS, split.cut)
     options = {"shard_size": shard_size, "progress": progress}
+    draws = draws or {}
 
     first = choose_readers(split, readers, min_interactions)
     if not first:
@@ -101,7 +104,7 @@ def generate_item_profiles(
         chosen = [readers[user] for user in part.readers]
         message = item_message(lines[part.item], *telling_phrases(chosen, shares))
         asked.append((message, [render(profile) for profile in chosen]))
-    rows = _write(first, asked, split, lines, engine, store, style, "item profiles", options)
+    rows = _write(first, asked, split, lines, engine, store, style, "item profiles", draws, options)
     known = _complete(as_table(rows, ITEM_PROFILE_COLUMNS), split.item_ids, "item_id", ITEM_ITEMS)
     second = choose_similar(split, known, item_vectors)
     asked = []
@@ -109,7 +112,7 @@ def generate_item_profiles(
         near = [(lines[item], known[item]) for item in part.similar]
         message = cold_item_message(lines[part.item], near)
         asked.append((message, [f"{line}|{render(profile)}" for line, profile in near]))
-    rows += _write(second, asked, split, lines, engine, store, style, "cold item profiles", options)
+    rows += _write(second, asked, split, lines, engine, store, style, "cold item profiles", draws, options)
 
     order = np.argsort([part.item for part in (*first, *second)], kind="stable")
     return as_table([rows[position] for position in order], ITEM_PROFILE_COLUMNS)
@@ -204,6 +207,7 @@ def _write(
     store: ShardStore,
     style: PromptStyle,
     what: str,
+    draws: Mapping[str, int],
     options: dict[str, Any],
 ) -> list[Any]:
     """The rows of one phase; with each message come the profiles that it was made from, which renew it.
@@ -216,8 +220,9 @@ def _write(
     for part, (message, sources) in zip(evidence, asked, strict=True):
         key, line = str(split.item_ids[part.item]), lines[part.item]
         own = [f"{line}|{','.join(line.categories)}", *sources]
-        digest = input_hash(engine.generator, version, key, begin, own)
-        jobs.append(Job(ProfileRequest(key, begin, (message,), ITEM_ITEMS, language=style.language), digest))
+        request = ProfileRequest(key, begin, (message,), ITEM_ITEMS, draws.get(key, 0), language=style.language)
+        digest = input_hash(engine.generator, version + draw_mark(request), key, begin, own)
+        jobs.append(Job(request, digest))
 
     def to_row(position: int, result: GeneratedProfile) -> dict[str, Any]:
         part = evidence[position]

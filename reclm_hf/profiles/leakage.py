@@ -30,6 +30,8 @@ class Certificate:
         split, cut: of which cut (microseconds UTC). rows: profiles checked. items_after: items first seen after it.
         failures: one sentence for each finding, naming row (1 is the first), user or item, and reason.
         probe: which titles of later items were looked for, and how often such a search errs on this table.
+        naming: ids of the profiles that name a later title and have no other fault. redrawn: profiles that did so at
+            first and were written again.
     """
 
     split: str
@@ -38,6 +40,8 @@ class Certificate:
     items_after: int
     failures: list[str] = field(default_factory=list)
     probe: TitleProbe | None = None
+    naming: list[str] = field(default_factory=list)
+    redrawn: int = 0
 
     @property
     def passed(self) -> bool:
@@ -47,8 +51,9 @@ class Certificate:
     def to_dict(self) -> dict[str, Any]:
         """For a manifest."""
         rate = {} if self.probe is None else {"false_positive_rate": self.probe.false_positive_rate}
+        said = {name: value for name, value in asdict(self).items() if name != "naming"}
         return {
-            **asdict(self),
+            **said,
             "passed": self.passed,
             "failures": self.failures[:_SHOWN],
             "n_failures": len(self.failures),
@@ -213,15 +218,18 @@ def _certificate(
     named, probe = probe_titles(texts, items, split.warm, shown)
     ids = profiles[f"{kind}_id"]
     failures: list[str] = []
+    naming: list[str] = []
     for number, (row, repeated, own, titles) in enumerate(
         zip(profiles.itertuples(), ids.duplicated(), leaks, named, strict=True), start=1
     ):
         found = [f"is a repeated id: keep one profile for each {kind}."] if repeated else []
         found += own
-        if getattr(row, "source", None) != "stated":
+        if titles and getattr(row, "source", None) != "stated":
+            if not found:
+                naming.append(str(getattr(row, f"{kind}_id")))
             found += [f"names {title!r}, first seen later." for title in titles]
         failures += [f"row {number} ({kind} {getattr(row, f'{kind}_id')!r}): {leak}" for leak in found]
-    return Certificate(split.name, split.cut, len(profiles), int((~split.warm).sum()), failures, probe)
+    return Certificate(split.name, split.cut, len(profiles), int((~split.warm).sum()), failures, probe, naming)
 
 
 def _text(row: Any) -> str:
