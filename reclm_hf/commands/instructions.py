@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .output import finish
-from .profile_options import add_model_options, add_style_options, asked_profiles, style_of
+from .profile_options import (
+    add_model_options,
+    add_style_options,
+    add_without_users,
+    asked_profiles,
+    style_of,
+    without_users,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--unread", action="store_true", help="ask only about items that the user's profile was not written from"
     )
     build.add_argument("--seed", type=int, default=0)
+    add_without_users(build)
     _add_shared(build)
     build.set_defaults(run=run_build)
 
@@ -87,7 +95,7 @@ def run_build(args: argparse.Namespace) -> int:
     splits = load_splits(args.data)
     split = {"validation": splits.validation, "test": splits.test}[args.cut]
     tokenizer, label = _tokenizer(args)
-    users = asked_profiles(args, split.name, "user")
+    users, left_out = without_users(args, asked_profiles(args, split.name, "user"))
     make = _of_items if args.side == "item" else _of_users
     made = make(args, splits, split, users, tokenizer)
     kind = "item" if args.side == "item" else args.variant or "mask"
@@ -101,6 +109,7 @@ def run_build(args: argparse.Namespace) -> int:
         "per_user": args.per_user,
         "match_popularity": args.match_popularity,
         "unread": args.unread,
+        **left_out,
     }
     result, lines = _write(args, made, folder, {**lineage, **_settings(args, label)})
     lines[0] += f", as of the {split.name} cut"

@@ -27,6 +27,7 @@ COMMANDS = (
     "evaluate",
     "recommend",
 )
+_TRAINING = ("peft", "trl", "evaluate")
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has gone: nothing is wrong, but Python would complain when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, KeyError, OSError, BundleError) as error:
+    except (ValueError, KeyError, OSError, ImportError, BundleError) as error:
         if args.debug:
             raise
         print(f"reclm: error: {_message(error)}", file=sys.stderr)
@@ -75,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _message(error: Exception) -> str:
     # str() of a KeyError is the repr of its message.
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name in _TRAINING:
+        text += ": tuning needs more packages, pip install 'reclm-hf[train]'"
     return " ".join(text.split()) or type(error).__name__
 
 

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .output import finish
-from .profile_options import add_form_options, add_writing_options, asked_profiles, engine_of, form_of, style_of
+from .profile_options import (
+    add_form_options,
+    add_without_users,
+    add_writing_options,
+    asked_profiles,
+    engine_of,
+    form_of,
+    style_of,
+    without_users,
+)
 
 if TYPE_CHECKING:
     from ..profiles.engines import Engine
@@ -41,6 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="Parquet with user_id and profile for the kind weak_prompt; default: written without histories",
     )
     build.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/NAME/preferences/CUT")
+    add_without_users(build)
     add_form_options(build, "plain", "plain")
     add_writing_options(build)
     build.set_defaults(run=run_build)
@@ -78,10 +88,11 @@ def run_build(args: argparse.Namespace) -> int:
     shares = dict(DEFAULT_SHARES) if args.shares is None else parse_shares(args.shares)
     splits = load_splits(args.data)
     split = {"validation": splits.validation, "test": splits.test}[args.cut]
-    table = asked_profiles(args, split.name, "user")
+    table, left_out = without_users(args, asked_profiles(args, split.name, "user"))
     certify(table, split, splits.data.items).require()
     folder = args.output or Path("runs") / splits.data.name / "preferences" / split.name
     weak = _weak(args) if shares.get(WEAK_PROMPT, 0) > 0 else None
+    asked = {"form": args.form, **form_of(args, weak)}
     made = build_preferences(
         table,
         split,
@@ -92,7 +103,7 @@ def run_build(args: argparse.Namespace) -> int:
         weak=weak,
         weak_folder=folder / "weak",
         style=style_of(args),
-        **{"form": args.form, **form_of(args, weak)},
+        **asked,
     )
     pairs, path = made.table, folder / TABLE_FILE
     if path.is_file():
@@ -118,9 +129,11 @@ def run_build(args: argparse.Namespace) -> int:
         "seed": args.seed,
         "pairs_per_user": args.pairs_per_user,
         "form": args.form,
+        "max_tokens": asked.get("max_tokens"),
         "generator": sorted(set(table["generator"].dropna())),
         "prompt_version": sorted(set(table["prompt_version"].dropna())),
         **_of_weak(args, weak),
+        **left_out,
     }
     write_json({**result, **lineage}, folder / "preferences.json")
     lines = [f"{len(pairs)} pairs of {pairs['user_id'].nunique()} users as of the {split.name} cut: {path}"]

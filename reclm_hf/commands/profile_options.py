@@ -106,6 +106,33 @@ def asked_profiles(args: argparse.Namespace, cut: str, side: Side) -> pd.DataFra
     return read_profiles(profiles_path(args, cut, side), side)
 
 
+def add_without_users(parser: argparse.ArgumentParser) -> None:
+    """Register --without-users."""
+    parser.add_argument(
+        "--without-users",
+        metavar="FILE",
+        help="a user id a line, those of `reclm measure --users-only`: no rows about them, and their profiles nowhere",
+    )
+
+
+def without_users(args: argparse.Namespace, profiles: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Profiles of all but the users that --without-users names, and a note of these for the lineage.
+
+    To leave out rows about them later is not enough: as similar people they have profiles in what others' rows teach.
+    A neighbour without a profile is not shown in dialogues.
+
+    Raises:
+        OSError, TableError: the file cannot be read or names nobody.
+    """
+    from ..tuning.inputs import read_user_ids
+    from ..tuning.outputs import input_digest
+
+    if args.without_users is None:
+        return profiles, {}
+    kept = ~profiles["user_id"].astype(str).isin(read_user_ids(args.without_users))
+    return profiles[kept].reset_index(drop=True), {"without_users": input_digest(args.without_users)}
+
+
 def style_of(args: argparse.Namespace) -> PromptStyle:
     """The style that the options ask for."""
     from ..profiles.prompts import PromptStyle

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from .dry_run import add_flags, show
 from .output import finish
 
 DESCRIPTION = "refinement by a reward under a KL penalty: ppo, or without a critic rloo and grpo"
@@ -21,7 +22,7 @@ def fill(parser: argparse.ArgumentParser) -> None:
     from ..tuning.recipes import add_arguments
 
     add_arguments(parser, RefineArguments)
-    parser.add_argument("--dry-run", action="store_true", help="print plan and memory, load nothing")
+    add_flags(parser)
     parser.set_defaults(run=run)
 
 
@@ -34,10 +35,7 @@ def run(args: argparse.Namespace) -> int:
     settings = from_args(RefineArguments, args)
     require_rewards(settings)
     if args.dry_run:
-        from ..tuning.plan import lines, plan
-
-        found = plan(settings)
-        return finish(args, lines(found), found.to_dict(), "the same command without --dry-run")
+        return show(args, settings)
     manifest = train_refined(settings, progress=not args.json)
     if not manifest:  # another process of the same run speaks
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from .dry_run import add_flags, show
 from .output import finish
 
 DESCRIPTION = "a reward model from preference pairs: which of two profiles is the better"
@@ -21,6 +22,7 @@ def fill(parser: argparse.ArgumentParser) -> None:
     from ..tuning.recipes import add_arguments
 
     add_arguments(parser, RewardArguments)
+    add_flags(parser)
     parser.set_defaults(run=run)
 
 
@@ -28,9 +30,12 @@ def run(args: argparse.Namespace) -> int:
     """Train, and say how well held-out pairs are told apart."""
     from ..tuning.arguments import RewardArguments
     from ..tuning.recipes import from_args
-    from ..tuning.rewards.training import train_reward
 
     settings = from_args(RewardArguments, args)
+    if args.dry_run:
+        return show(args, settings)
+    from ..tuning.rewards.training import train_reward
+
     manifest = train_reward(settings, progress=not args.json)
     if not manifest:  # another process of the same run speaks
         return 0

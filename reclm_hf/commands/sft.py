@@ -6,6 +6,7 @@ import argparse
 import logging
 from typing import Any
 
+from .dry_run import add_flags, show
 from .output import finish
 
 DESCRIPTION = "supervised tuning on instructions (two turns, loss on both replies; or a variant)"
@@ -22,7 +23,7 @@ def fill(parser: argparse.ArgumentParser) -> None:
     from ..tuning.recipes import add_arguments
 
     add_arguments(parser, SftArguments)
-    parser.add_argument("--dry-run", action="store_true", help="print plan and memory, load nothing")
+    add_flags(parser)
     parser.set_defaults(run=run)
 
 
@@ -33,10 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = from_args(SftArguments, args)
     if args.dry_run:
-        from ..tuning.plan import lines, plan
-
-        found = plan(settings)
-        return finish(args, lines(found), found.to_dict(), "the same command without --dry-run")
+        return show(args, settings)
     from ..tuning.sft import train_sft
 
     manifest = train_sft(settings, progress=not args.json)

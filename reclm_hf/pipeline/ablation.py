@@ -122,7 +122,11 @@ def run_ablation(options: AblationOptions, say: Callable[[str], None], encoder: 
     table = ablation_table(lines)
     write_parquet(table, folder / TABLE, ABLATION_COLUMNS)
     cases = _cases(own, written, splits, users, options, folder)
-    notes = [*_notes(splits, small, options), families_note(plan), *tuned_on_measured(stages)]
+    notes = [
+        *_notes(splits, small, options),
+        families_note(plan),
+        *tuned_on_measured(stages, options.users or folder / USERS_FILE),
+    ]
     head = [_head(splits, small, users, plan)]
     write_text(render_ablation(table, plan, head=head, left_out=absent, notes=notes, cases=cases), folder / "report.md")
     return _write_manifest(folder, key, options, opened, comparisons)

@@ -18,6 +18,7 @@ from reclm_hf.data.splits import Split, Splits
 from reclm_hf.data.tables import PROFILE_COLUMNS, write_parquet
 from reclm_hf.profiles.leakage import certify
 from reclm_hf.profiles.shards import SHARD_SIZE, ShardStore
+from reclm_hf.tuning.outputs import input_digest
 
 from .memory import keep_freed_memory
 from .profile_stage import SHARDS, USER_TABLE
@@ -104,12 +105,14 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def tuned_on_measured(stages: Sequence[Stage]) -> list[str]:
-    """A sentence for each stage whose manifest does not say that users were left out of its tuning."""
+def tuned_on_measured(stages: Sequence[Stage], users_file: str | Path) -> list[str]:
+    """A sentence for each stage whose manifest does not say that just these users were left out of its tuning."""
+    wanted = input_digest(str(users_file))
     return [
-        f"`{stage.name}` may have been tuned on users who are measured here: its manifest names no `without_users`."
+        f"`{stage.name}` may have been tuned on users who are measured here: its manifest does not name the file of "
+        "these users as `without_users`."
         for stage in stages
-        if stage.name != RAW and not (stage.manifest.get("settings") or {}).get("without_users")
+        if stage.name != RAW and (stage.manifest.get("inputs") or {}).get("without_users") != wanted
     ]
 
 

@@ -128,8 +128,9 @@ def cost_lines(
     for stage in stages:
         cost, figures = stage.manifest.get("cost") or {}, stage.manifest.get("figures") or {}
         before = [manifests.get(name, {}) for name in _TUNED_FROM.get(stage.name, ())]
-        before += [extra] if stage.name in _TUNED_FROM else []
-        spent = [(part.get("cost") or {}).get("wall_s", np.nan) for part in (stage.manifest, *before) if part]
+        before += [extra] if before and (stage.manifest.get("settings") or {}).get("reward") != "verifiable" else []
+        # NaN where what it starts from has no manifest: a part of the sum would look like all of it.
+        spent = [(part.get("cost") or {}).get("wall_s", np.nan) for part in (stage.manifest, *before)]
         written = profiles[stage.name].cost
         values = {
             "tuning_wall_s": cost.get("wall_s"),
@@ -244,7 +245,9 @@ def _cost_table(table: pd.DataFrame, stages: Sequence[str]) -> str:
     lines = [["stage", *(_COSTS[name] for name in names)]]
     for stage in stages:
         values = [_line(table, part=COST, stage=stage, name=name) for name in names]
-        lines.append([stage, *("-" if line is None else f"{line['value']:,.0f}" for line in values)])
+        lines.append(
+            [stage, *("-" if line is None or np.isnan(line["value"]) else f"{line['value']:,.0f}" for line in values)]
+        )
     return markdown_table(lines)
 
 

@@ -61,7 +61,7 @@ class StageArguments(ModelArguments):
 
     output: str = _option("", "folder to write", required=True)
     epochs: float = _option(1.0, "times through the rows")
-    max_steps: int = _option(-1, "stop after so many steps; -1: after the epochs")
+    max_steps: int = _option(-1, "so many steps, whatever the epochs; -1: as many as the epochs take")
     batch_size: int = _option(4, "rows of a step on one device")
     gradient_accumulation: int = _option(1, "batches added up to one step")
     learning_rate: float = _option(2e-4, "at its highest")

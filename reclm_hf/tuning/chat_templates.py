@@ -32,6 +32,11 @@ def training_template(tokenizer: PreTrainedTokenizerBase) -> str:
     Raises:
         ValueError: none is known; says what to do.
     """
+    if tokenizer.chat_template is None:
+        raise ValueError(
+            f"{tokenizer.name_or_path or 'this tokenizer'} has no chat template: it is no chat model. Name one "
+            "that was tuned for chats (its instruct or chat version), or put a chat_template.jinja into its folder."
+        )
     own = str(tokenizer.chat_template)
     if _MARK in own.replace("{%-", "{%").replace("-%}", "%}"):
         return own

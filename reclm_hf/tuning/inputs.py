@@ -97,17 +97,41 @@ def _from_hub(source: str, name: str) -> pd.DataFrame:
 
 
 def excluded_users(args: StageArguments) -> frozenset[str]:
-    """The users whose rows a stage must leave alone: those of the file `without_users`."""
-    if args.without_users is None:
-        return frozenset()
-    text = Path(args.without_users).expanduser().read_text(encoding="utf-8")
-    return frozenset(line.strip() for line in text.splitlines() if line.strip())
+    """The users whose rows a stage must leave alone: those of the file `without_users`.
+
+    Raises:
+        TableError: it cannot be read, or names nobody.
+    """
+    return frozenset() if args.without_users is None else read_user_ids(args.without_users)
+
+
+def read_user_ids(path: str | Path) -> frozenset[str]:
+    """The ids of a file, one a line.
+
+    Raises:
+        TableError: it cannot be read, or names nobody.
+    """
+    try:
+        text = Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TableError(
+            f"without_users: {path} cannot be read ({error}). `reclm measure --users-only` writes such a file."
+        ) from error
+    found = frozenset(line.strip() for line in text.splitlines() if line.strip())
+    if not found:
+        raise TableError(f"without_users: {path} names nobody; give one user id a line.")
+    return found
 
 
 def held_out(users: Sequence[object], share: float, seed: int) -> np.ndarray:
-    """bool [n]: the rows of the users who are kept to be judged on; all rows of a user or none, by hash."""
-    place = {user: _uniform(seed, user) for user in dict.fromkeys(map(str, users))}
-    return np.array([place[str(user)] < share for user in users], dtype=bool)
+    """bool [n]: the rows of the users who are kept to be judged on, by hash; all rows of a user or none.
+
+    So many users as the share says, rounded, and one at least where there are two and the share is not 0.
+    """
+    different = sorted(set(map(str, users)), key=lambda user: _drawn(seed, user))
+    count = max(round(share * len(different)), int(share > 0 and len(different) > 1))
+    chosen = set(different[:count])
+    return np.array([str(user) in chosen for user in users], dtype=bool)
 
 
 def draw_rows(table: pd.DataFrame, count: int | None, seed: int) -> pd.DataFrame:
@@ -118,5 +142,7 @@ def draw_rows(table: pd.DataFrame, count: int | None, seed: int) -> pd.DataFrame
     return table.iloc[chosen].reset_index(drop=True)
 
 
-def _uniform(seed: int, user: str) -> float:
-    return int.from_bytes(hashlib.sha256(f"{seed}\x00{user}".encode()).digest()[:6], "big") / 2**48
+def _drawn(seed: int, user: str) -> bytes:
+    # A purpose of its own in the hash: users are drawn by seed and id elsewhere too (`held_out.draw_users`), and of
+    # those whom that draw leaves the same draw would take nobody.
+    return hashlib.sha256(f"judged\x00{seed}\x00{user}".encode()).digest()

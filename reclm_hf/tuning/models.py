@@ -12,6 +12,7 @@ from ..profiler.files import fetch
 from ..profiler.loading import load_parts
 from ..profiler.weights import is_adapted
 from .arguments import ModelArguments
+from .quantisation import quantisation_config
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PAD_CANDIDATES = ("<|endoftext|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>", "<|pad|>", "<unk>")
+PAD_CANDIDATES = (
+    "<|endoftext|>",
+    "<pad>",
+    "[PAD]",
+    "<|finetune_right_pad_id|>",
+    "<|pad|>",
+    "<unk>",
+    "<|reserved_special_token_0|>",
+)
 """Tokens to pad with where a tokenizer names none but its end token, the first that it has."""
 
 
@@ -49,6 +58,8 @@ def load_for_training(args: ModelArguments, *, head: Literal["causal", "score"] 
     Raises:
         OSError, ValueError: as `RecLMProfiler.from_pretrained`; ValueError for a tokenizer with nothing to pad with.
     """
+    if args.load_in_4bit:
+        quantisation_config(args)  # refused before anything is loaded
     parts = load_parts(args.model, args.revision, args.dtype, None, trainable=False)
     model, was_adapter = parts.model, is_adapted(parts.model)
     if was_adapter:
@@ -77,8 +88,6 @@ def load_for_training(args: ModelArguments, *, head: Literal["causal", "score"] 
 
 def _in_4bit(args: ModelArguments, was_adapter: bool) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
-
-    from .quantisation import quantisation_config
 
     if was_adapter:
         raise ValueError(f"load_in_4bit: {args.model} is an adapter; save it merged first, then tune the merged model.")

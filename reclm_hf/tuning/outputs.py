@@ -59,7 +59,11 @@ def claim(folder: Path, stage: str, args: StageArguments, inputs: Mapping[str, s
     folder.mkdir(parents=True, exist_ok=True)
     now, path = {"stage": stage, "settings": _digest(args), "inputs": dict(inputs)}, folder / CLAIM
     if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")) != now:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        same = {**before, "inputs": _as_stated(before, inputs)} == now
+        if not same and not any(entry.is_file() and entry != path for entry in folder.rglob("*")):
+            write_json(now, path)  # the other run was refused before its first step
+        elif not same:
             raise ValueError(
                 f"{folder} holds a run of `{stage}` with other settings or inputs (see its {CLAIM} and recipe.yaml); "
                 "choose another output, or remove the folder."
@@ -71,14 +75,33 @@ def claim(folder: Path, stage: str, args: StageArguments, inputs: Mapping[str, s
         write_json(now, path)
 
 
-def finished(folder: Path, stage: str, args: StageArguments) -> dict[str, Any] | None:
-    """The manifest of this very run when it is finished already, else None."""
+def finished(folder: Path, stage: str, args: StageArguments, inputs: Mapping[str, str]) -> dict[str, Any] | None:
+    """The manifest of this very run when it is finished already, else None.
+
+    Args:
+        inputs: see `stage_inputs`. A table that is no longer there is not held against the run.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         return None
     manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     same = manifest.get("stage") == stage and manifest.get("settings_sha256") == _digest(args)
-    return manifest if same else None
+    there = {name: value for name, value in inputs.items() if value.startswith("sha256:")}
+    stated = _as_stated(manifest, there)
+    return manifest if same and all(stated[name] == value for name, value in there.items()) else None
+
+
+def _as_stated(record: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, str]:
+    """The inputs that a record states; of what it does not know, those given."""
+    return {**inputs, **record.get("inputs", {})}
+
+
+def stage_inputs(args: StageArguments, **tables: str | None) -> dict[str, str]:
+    """What a stage reads, by content: its tables, whom it leaves out, and the weights of a model that is a folder."""
+    sources = {**tables, "without_users": args.without_users}
+    found = {name: input_digest(source) for name, source in sources.items() if source is not None}
+    weights = sorted(Path(args.model).expanduser().glob("*.safetensors"))
+    return {**found, "weights": _digest_of(weights)} if weights else found
 
 
 def _digest(args: StageArguments) -> str:
@@ -90,9 +113,11 @@ def input_digest(source: str) -> str:
     """What a table was, by its content: the checksum of a file, the name of a Hub repository."""
     path = Path(source).expanduser()
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.is_file() else []
-    if not files:
-        return source
-    return "sha256:" + hashlib.sha256("".join(file_sha256(file) for file in files).encode()).hexdigest()
+    return _digest_of(files) if files else source
+
+
+def _digest_of(files: Sequence[Path]) -> str:
+    return "sha256:" + hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
 
 
 def stage_manifest(
@@ -126,6 +151,8 @@ def stage_manifest(
 
 
 def _nameless(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _nameless(entry) for name, entry in value.items()}
     if isinstance(value, str) and (value.startswith(("/", "~", "..")) or Path(value).exists()):
         return Path(value).name
     return value

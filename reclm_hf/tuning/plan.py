@@ -208,8 +208,13 @@ def _steps(args: StageArguments, rows: int | None, processes: int) -> int | None
     else:
         wanted = None if rows is None else math.ceil(math.ceil(rows / batch) * args.epochs)
     if args.max_steps > 0:
-        return args.max_steps if isinstance(args, RefineArguments) or wanted is None else min(wanted, args.max_steps)
+        # transformers' trainers go through the rows again until they are there; PPO ends with its episodes.
+        return min(wanted, args.max_steps) if wanted is not None and _algorithm(args) == "ppo" else args.max_steps
     return wanted
+
+
+def _algorithm(args: StageArguments) -> str | None:
+    return args.algorithm if isinstance(args, RefineArguments) else None
 
 
 def _memory(args: StageArguments, config: PretrainedConfig, counts: Counts, shards: int) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,11 +28,18 @@ def show_progress(trainer: Any, what: str, progress: bool, figures: Sequence[str
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Without the bars of every step of preparing rows, and without notes on names that other libraries will change."""
+    """Without the bars of every step of preparing rows, and without notes on names that other libraries will change.
+
+    Of several processes of a launch only the first says anything but errors.
+    """
     import datasets
 
     shown = datasets.is_progress_bar_enabled()
     datasets.disable_progress_bars()
+    own = logging.getLogger(__name__.partition(".")[0])
+    level = own.level
+    if int(os.environ.get("RANK", "0")) > 0:
+        own.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\..*")
@@ -38,6 +47,7 @@ def quiet_libraries() -> Iterator[None]:
             warnings.filterwarnings("ignore", message="Could not find a config file", category=UserWarning)
             yield
     finally:
+        own.setLevel(level)
         if shown:
             datasets.enable_progress_bars()
 

@@ -9,15 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..profiler.modeling_reclm_profiler import RecLMProfiler
+from ..profiles.dialogues import persons_part
 from .arguments import SftArguments
 from .chat_templates import reply_frame, training_template
 from .inputs import draw_rows, excluded_users, held_out, read_instructions, resolve_variant
-from .labels import check_labels, require_fitting
+from .labels import check_labels, replies_to_learn, require_fitting
 from .models import TrainingParts, load_for_training, lora_config
-from .outputs import CHECKPOINTS, Stopwatch, finished, input_digest, stage_manifest, training_log
+from .outputs import CHECKPOINTS, Stopwatch, finished, stage_inputs, stage_manifest, training_log
 from .progress import quiet_libraries, show_progress
 from .recipes import write_recipe
-from .trainers import claim_on_main, shared_options, train_to_end, without_hub_lookups
+from .trainers import (
+    claim_on_main,
+    for_main,
+    made_config,
+    shared_options,
+    train_to_end,
+    whole_model,
+    without_hub_lookups,
+)
 
 if TYPE_CHECKING:
     import datasets
@@ -46,22 +55,22 @@ def train_sft(args: SftArguments, progress: bool = True) -> dict[str, Any]:
         ValueError, OSError: settings, models and folders that cannot be used.
     """
     folder = Path(args.output)
-    done = finished(folder, STAGE, args)
+    inputs = stage_inputs(args, instructions=args.instructions)
+    done = finished(folder, STAGE, args, inputs)
     if done is not None:
         logger.info("%s is finished already", folder)
-        return done
+        return for_main(args, done)
     with quiet_libraries():
-        return _train(args, folder, progress)
+        return for_main(args, _train(args, inputs, folder, progress))
 
 
-def _train(args: SftArguments, folder: Path, progress: bool) -> dict[str, Any]:
+def _train(args: SftArguments, inputs: dict[str, str], folder: Path, progress: bool) -> dict[str, Any]:
     watch = Stopwatch()
     table = read_instructions(args.instructions, args.variant)
     variant = resolve_variant(table, args.variant, args.instructions)
     train, judged, left_out = _rows(table, args)
-    inputs = {"instructions": input_digest(args.instructions)}
     parts = load_for_training(args)
-    inputs["model"] = parts.label
+    inputs = {**inputs, "model": parts.label}
     template = training_template(parts.tokenizer)
     for rows in (train, judged):
         require_fitting(rows, parts.tokenizer, template, args.max_tokens, args.instructions)
@@ -70,6 +79,7 @@ def _train(args: SftArguments, folder: Path, progress: bool) -> dict[str, Any]:
     train_to_end(trainer, folder)
     after = _loss(trainer)
     seen = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    model = whole_model(trainer, lambda: load_for_training(args).model)
     if not trainer.is_world_process_zero():
         return {}
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]
@@ -86,7 +96,7 @@ def _train(args: SftArguments, folder: Path, progress: bool) -> dict[str, Any]:
         "held_out_loss_before": seen[0] if seen else None,
         "held_out_loss_after": after,
     }
-    _save(trainer, parts, args, variant, folder)
+    _save(model, parts, args, variant, folder)
     training_log(folder, trainer.state.log_history)
     write_recipe(args, folder)
     manifest = stage_manifest(folder, STAGE, args, inputs, figures, watch.cost())
@@ -97,7 +107,8 @@ def _train(args: SftArguments, folder: Path, progress: bool) -> dict[str, Any]:
 def _rows(table: pd.DataFrame, args: SftArguments) -> tuple[pd.DataFrame, pd.DataFrame, int]:
     """Rows to train on, rows of held-out users, and how many were left out because of their users."""
     excluded = excluded_users(args)
-    kept = table[~table["user_id"].isin(excluded)].reset_index(drop=True)
+    kept = table[~table["user_id"].astype(str).isin(excluded)].reset_index(drop=True)
+    _warn_of_profiles(table, kept, args)
     if not len(kept):
         raise ValueError(f"{args.instructions}: without_users leaves no row.")
     judged = held_out(kept["user_id"].tolist(), args.holdout, args.seed)
@@ -107,6 +118,22 @@ def _rows(table: pd.DataFrame, args: SftArguments) -> tuple[pd.DataFrame, pd.Dat
         )
     train = draw_rows(kept[~judged].reset_index(drop=True), args.max_rows, args.seed)
     return train, kept[judged].reset_index(drop=True), len(table) - len(kept)
+
+
+def _warn_of_profiles(table: pd.DataFrame, kept: pd.DataFrame, args: SftArguments) -> None:
+    """Say so when rows teach the profile of somebody who is left out, who is similar to the person of the row."""
+    said = table[~table["user_id"].isin(set(kept["user_id"]))]["messages"]
+    left_out = {persons_part(reply) for chat in said for reply in replies_to_learn(chat, "mask")[:1]}
+    lines = [replies_to_learn(chat, "mask")[0].splitlines() for chat in kept["messages"]]
+    told = sum(any(line.partition(": ")[2] in left_out for line in chat[1:]) for chat in lines)
+    if told:
+        logger.warning(
+            "%s: %d of %d chats tell the profile of a user of without_users as that of a similar person. Build the "
+            "table with --without-users too, and it is learnt nowhere.",
+            args.instructions,
+            told,
+            len(kept),
+        )
 
 
 def _trainer(
@@ -138,7 +165,7 @@ def _trainer(
     }
     trainer = SFTTrainer(
         model=parts.model,
-        args=SFTConfig(**options),
+        args=made_config(SFTConfig, options),
         processing_class=tokenizer,
         train_dataset=_as_dataset(train, variant),
         eval_dataset=_as_dataset(judged, variant) if len(judged) else None,
@@ -177,8 +204,7 @@ def _loss(trainer: SFTTrainer) -> float | None:
     return float(trainer.evaluate()["eval_loss"])
 
 
-def _save(trainer: SFTTrainer, parts: TrainingParts, args: SftArguments, variant: str, folder: Path) -> None:
-    model = trainer.accelerator.unwrap_model(trainer.model)
+def _save(model: Any, parts: TrainingParts, args: SftArguments, variant: str, folder: Path) -> None:
     config = replace(parts.config, form=FORMS[variant], max_tokens=args.max_tokens)
     profiler = RecLMProfiler(model, parts.tokenizer, config)
     profiler.save_pretrained(folder, merge=parts.was_adapter)

@@ -77,6 +77,17 @@ def test_dialogues_of_users(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert known["unread"] is False
 
 
+def test_users_left_out_stand_nowhere(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    profiles = read_parquet(Path("profiles/validation/user_profiles.parquet")).set_index("user_id")
+    ids = [str(user) for user in profiles.index[:2]]
+    Path("users.txt").write_text("".join(f"{user}\n" for user in ids))
+    whole, made = run(capsys, *BUILD), run(capsys, *BUILD, "--without-users", "users.txt", "--output", "less")
+    assert made["neighbors_left_out"] > whole["neighbors_left_out"]
+    assert not set(read_parquet(made["instructions"])["user_id"]) & set(ids)
+    assert "sha256:" in json.loads(Path("less/instructions.json").read_text())["without_users"]
+    assert "names nobody" in failure(capsys, *BUILD, "--without-users", "/dev/null")
+
+
 def test_options_reach_the_chats(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--per-user", "4", "--match-popularity", "--seed", "3", "--columns", "title", "--language", "Dutch")
     found = run(capsys, *BUILD, "--variant", "naive", *options, "--output", "out", "--show", "2")

@@ -21,14 +21,16 @@ from reclm_hf.data.tables import PROFILE_COLUMNS, TableError, read_parquet, writ
 from reclm_hf.pipeline import model_stage, runs
 from reclm_hf.pipeline.ablation import run_ablation
 from reclm_hf.pipeline.ablation_options import AblationOptions, read_options
-from reclm_hf.pipeline.ablation_profiles import Stage, find_stages, write_stage_profiles
+from reclm_hf.pipeline.ablation_profiles import Stage, StageProfiles, find_stages, write_stage_profiles
 from reclm_hf.pipeline.ablation_recommender import AblationPlan, restrict_users
+from reclm_hf.pipeline.ablation_report import cost_lines
 from reclm_hf.profiler.modeling_reclm_profiler import RecLMProfiler
 from reclm_hf.profiles.generate import generate_user_profiles
 from reclm_hf.profiles.instructions import neighbor_rows
 from reclm_hf.tuning.measures.compare import Measured
 from reclm_hf.tuning.measures.floors import FLOORS
 from reclm_hf.tuning.measures.stage import save_measured
+from reclm_hf.tuning.outputs import input_digest
 from tests.checkerboard import N_USERS, checkerboard
 from tests.profiler.models import save_base
 from tests.profiles.tiny import WordEngine
@@ -67,7 +69,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     save_base(folder / "tuned", seed=3)
     manifest = {
         "stage": "sft",
-        "settings": {"without_users": "users.txt"},
+        "inputs": {"without_users": input_digest(str(folder / "users.txt"))},
         "cost": {"wall_s": 1234.5, "cpu_s": 999.0, "peak_rss_mib": 10},
         "figures": {"steps": 77, "tokens_read": 4321},
     }
@@ -360,6 +362,21 @@ def test_an_item_that_only_others_know_is_not_new() -> None:
 def test_a_subset_of_unknown_or_repeated_users_is_refused(users: list[str], error: type[Exception]) -> None:
     with pytest.raises(error):
         restrict_users(checkerboard()[0], users)
+
+
+def test_what_a_refined_stage_cost_holds_all_that_it_came_from_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"cost": {"wall_s": 100.0}}', encoding="utf-8")
+    mask = Stage("mask", "m", manifest={"cost": {"wall_s": 10.0}})
+    written = StageProfiles({}, dict.fromkeys(("wall_s", "taken", "tokens_in", "tokens_out"), 0.0))
+
+    def total(reward: str, *before: Stage) -> float:
+        stage = Stage("mask+rloo", "r", manifest={"cost": {"wall_s": 1.0}, "settings": {"reward": reward}})
+        lines = cost_lines([*before, stage], dict.fromkeys(("mask", "mask+rloo"), written), {}, str(tmp_path))
+        return next(line["value"] for line in lines if line["name"] == "tuning_total_wall_s")
+
+    assert total("model", mask) == 111.0
+    assert total("verifiable", mask) == 11.0, "no reward model was needed"
+    assert np.isnan(total("verifiable")), "what the stage before cost is not known"
 
 
 def test_stages_are_found_or_named_with_their_command(tmp_path: Path) -> None:

@@ -26,6 +26,13 @@ CHAT = [
 ]
 
 
+def test_a_model_without_a_template_is_refused_with_the_way_out() -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer())
+    tokenizer.chat_template = None
+    with pytest.raises(ValueError, match="no chat template: it is no chat model"):
+        training_template(tokenizer)
+
+
 def learnt(tokenizer: Any, messages: Any, template: str) -> list[str]:
     tokens, marks = encode_with_marks(tokenizer, messages, template)
     parts: list[list[int]] = []

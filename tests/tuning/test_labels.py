@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from reclm_hf.data.tables import TableError
 from reclm_hf.tuning.chat_templates import reply_frame, training_template
+from reclm_hf.tuning.held_out import hash_order
 from reclm_hf.tuning.inputs import held_out, read_instructions, resolve_variant
 from reclm_hf.tuning.labels import check_labels, replies_to_learn, require_fitting
 from tests.profiles.tiny import tiny_tokenizer
@@ -132,11 +134,23 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
         read_instructions(str(tmp_path / "nowhere.parquet"))
 
 
-def test_users_are_held_out_whole_and_whoever_else_is_there() -> None:
+def test_users_are_held_out_whole_and_whatever_the_order() -> None:
     users = [f"u{number // 3}" for number in range(3000)]
     mask = held_out(users, 0.2, 1)
-    assert 0.15 < mask.mean() < 0.25
+    assert mask.sum() == 600
     assert all(len(set(mask[start : start + 3])) == 1 for start in range(0, 3000, 3))
-    assert (held_out(users[900:], 0.2, 1) == mask[900:]).all()
+    assert (held_out(users[::-1], 0.2, 1)[::-1] == mask).all()
     assert (held_out(users, 0.2, 2) != mask).any()
     assert not held_out(users, 0.0, 1).any()
+    assert held_out(["a", "b", "c"], 0.05, 0).sum() == 1
+    assert not held_out(["a"], 0.5, 0).any()
+
+
+def test_users_are_held_out_among_those_that_another_draw_has_left() -> None:
+    """The users of `reclm measure` are drawn by a hash of seed and id too; the same hash would hold out nobody else."""
+    users = [f"u{number}" for number in range(2000)]
+    drawn = set(hash_order(users, 0)[:600])
+    left = [user for row, user in enumerate(users) if row not in drawn]
+    assert held_out(left, 0.2, 0).sum() == 280
+    overlap = set(hash_order(left, 0)[:280]) & set(np.flatnonzero(held_out(left, 0.2, 0)).tolist())
+    assert 30 < len(overlap) < 85, "an independent draw shares a fifth"

@@ -122,8 +122,11 @@ def test_steps_follow_from_rows_processes_and_the_limit() -> None:
     assert plan(_sft(BASE_135M, batch_size=4, gradient_accumulation=2), rows=100, processes=2).steps == 7
     assert plan(_sft(BASE_135M, batch_size=4, epochs=2.0), rows=100).steps == 50
     assert plan(_sft(BASE_135M, max_steps=5), rows=100).steps == 5
+    assert plan(_sft(BASE_135M, max_steps=500), rows=100).steps == 500, "the rows are gone through again"
     refined = RefineArguments(model=BASE_135M, output="out", preferences="pairs", episodes=256, batch_size=8)
     assert plan(refined).steps == 32
+    assert plan(replace(refined, max_steps=100)).steps == 32, "PPO ends with its episodes"
+    assert plan(replace(refined, max_steps=100, algorithm="rloo", reward="verifiable", data="d")).steps == 100
 
 
 def test_rows_are_counted_where_the_table_is(tmp_path: Path) -> None:

@@ -145,6 +145,37 @@ def test_some_users_are_left_alone(tmp_path: Path) -> None:
     assert (manifest["figures"]["rows"], manifest["figures"]["rows_left_out"]) == (12, 4)
 
 
+def test_profiles_of_users_left_alone_are_not_taught_in_silence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    users = tmp_path / "users.txt"
+    users.write_text("u1\n")  # the similar person of u0's two chats
+    train_sft(settings(tmp_path, without_users=str(users), max_steps=1, n_users=3), progress=False)
+    assert "2 of 4 chats tell the profile of a user of without_users" in caplog.text
+
+
+def test_other_users_left_alone_or_another_table_are_another_run(tmp_path: Path) -> None:
+    users = tmp_path / "users.txt"
+    users.write_text("u1\n")
+    given = settings(tmp_path, without_users=str(users), max_steps=1)
+    first = train_sft(given, progress=False)
+    assert {"instructions", "without_users", "weights", "model"} == set(first["inputs"])
+    assert str(tmp_path) not in json.dumps(first)
+    assert train_sft(given, progress=False) == first
+    users.write_text("u2\n")
+    with pytest.raises(ValueError, match="other settings or inputs"):
+        train_sft(given, progress=False)
+    users.write_text("\n")
+    with pytest.raises(TableError, match=r"names nobody"):
+        train_sft(given, progress=False)
+
+
+def test_an_unknown_option_of_the_trainer_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="SFTConfig of TRL has no option lerning_rate"):
+        train_sft(settings(tmp_path, trainer={"lerning_rate": 1.0}), progress=False)
+    train_sft(settings(tmp_path, max_steps=1), progress=False)  # nothing was begun: the folder is free
+
+
 def test_an_adapter_is_tuned_further_as_a_whole_model(tmp_path: Path) -> None:
     given = settings(tmp_path)
     from reclm_hf.profiler.configuration_reclm_profiler import RecLMProfilerConfig

@@ -1,4 +1,7 @@
-"""Two CPU processes under `accelerate launch` train what one process trains on batches of twice the size."""
+"""Two CPU processes under `accelerate launch` train what one process trains on batches of twice the size.
+
+Draws are another matter: each process has random numbers of its own, so RLOO is only held to what must be the same.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,22 @@ from typing import Any
 
 import pytest
 
+from reclm_hf.tuning.rewards.training import train_reward
 from tests.profiler.models import save_base
+from tests.tuning.reward_parts import save_rows
 from tests.tuning.sft_parts import write_chats
+from tests.tuning.two_process_stages import UPDATES, reward_settings
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "training" / "sft.py"
 STEPS = 4
+
+# `--cpu --num_processes 2` would start one process: accelerate leaves several on a CPU to MPI. `--multi_gpu` starts
+# them whether there are GPUs or not, and the stage's own `use_cpu` leaves those alone.
+LAUNCH = (
+    *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
+    *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
+)
 
 
 def _flags(folder: Path, output: str, batch_size: int) -> list[str]:
@@ -48,11 +61,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_base(folder / "base")
     write_chats(folder / "chats.parquet", 16)
     _run(sys.executable, str(SCRIPT), *_flags(folder, "one", 4))
-    # `--cpu --num_processes 2` would start one process: accelerate leaves several on a CPU to MPI. `--multi_gpu` starts
-    # them whether there are GPUs or not, and the script's own --use-cpu leaves those alone.
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    options = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    ran = _run(*launcher, *options, str(SCRIPT), *_flags(folder, "two", 2))
+    ran = _run(*LAUNCH, str(SCRIPT), *_flags(folder, "two", 2))
     (folder / "stdout").write_text(ran.stdout, encoding="utf-8")
     (folder / "stderr").write_text(ran.stderr, encoding="utf-8")
     return folder
@@ -98,3 +107,61 @@ def test_two_processes_learn_what_one_learns(runs: Path) -> None:
     assert all(one[name].abs().max() > 1e-3 for name in moved)
     for name, weight in one.items():
         assert torch.allclose(weight, two[name], atol=1e-5, rtol=1e-3), name
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All stages in one launch, and the reward model by one process."""
+    folder = tmp_path_factory.mktemp("stages")
+    save_base(folder / "base")
+    save_rows(folder)
+    write_chats(folder / "mask.parquet", 16)
+    train_reward(reward_settings(folder, "reward-one", 4), progress=False)
+    _run(*LAUNCH, str(ROOT / "tests" / "tuning" / "two_process_stages.py"), str(folder))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["sft", "reward", "rloo"])
+def test_processes_end_with_one_adapter_and_leave_together(stage: str, stages: Path) -> None:
+    main, other = (json.loads((stages / f"{stage}-{rank}.json").read_text()) for rank in (0, 1))
+    assert main["adapter"] == other["adapter"]
+    for seen in (main, other):
+        assert (seen["wrapped"], seen["processes"]) == ("DistributedDataParallel", 2)
+        assert seen["written"], "back before the main process had written"
+    assert (main["manifest"], main["again"]) == (True, True)
+    assert (other["manifest"], other["again"]) == (False, False), "one process speaks"
+    assert not (stages / f"{stage}-two" / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_score_as_one_does(stages: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    assert _losses(stages / "reward-two") == pytest.approx(_losses(stages / "reward-one"), abs=1e-4)
+    one, two = (load_file(stages / f"reward-{name}" / "model.safetensors") for name in ("one", "two"))
+    base = load_file(stages / "base" / "model.safetensors")
+    assert not torch.allclose(
+        one["model.layers.0.self_attn.q_proj.weight"], base["model.layers.0.self_attn.q_proj.weight"], atol=1e-3
+    )
+    assert one.keys() == two.keys()
+    assert all(torch.allclose(weight, two[name], atol=1e-5) for name, weight in one.items())
+
+
+@pytest.mark.slow
+def test_replies_of_both_processes_are_learnt_from(stages: Path) -> None:
+    figures = json.loads((stages / "rloo-two" / "manifest.json").read_text())["figures"]
+    assert figures["updates"] == UPDATES  # of four replies in each process
+    assert abs(figures["kl_first"]) < 1e-5
+    assert figures["kl_last"] > 1e-3
+
+
+@pytest.mark.slow
+def test_divided_weights_are_put_together_again(tmp_path: Path) -> None:
+    _run(*LAUNCH, str(ROOT / "tests" / "tuning" / "two_process_sharded.py"), str(tmp_path))
+    found = json.loads((tmp_path / "sharded.json").read_text())
+    assert found["divided"] == ["DTensor"]
+    assert found["whole"] == ["Parameter"]
+    assert found["changed"]
+    assert found["equal"]

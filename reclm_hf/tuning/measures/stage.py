@@ -14,6 +14,7 @@ import numpy as np
 
 from ...data.folder import write_json
 from ...data.tables import TableError, read_parquet, write_parquet
+from ...profiler.predicting import context_limit
 from ...profiler.sources import user_rows
 from ..held_out import has_neighbor_inside
 from .compare import ANSWER_COLUMNS, MEASURE_COLUMNS, Measured, compare
@@ -141,14 +142,12 @@ def profile_requests(profiler: RecLMProfiler, subjects: Subjects) -> list[Profil
 
 def _asked(profiler: RecLMProfiler) -> dict[str, Any]:
     """How a profiler is asked, by its configuration; the same for forced and for free profiles."""
-    from ...profiles.forms import CHAT_TOKENS
-
     config = profiler.config
     return {
         "form": config.form,
         "style": config.style,
         "tokenizer": profiler.tokenizer,
-        "max_tokens": min(CHAT_TOKENS, getattr(profiler.model.config, "max_position_embeddings", CHAT_TOKENS)),
+        "max_tokens": context_limit(profiler.model, config.max_tokens),
         "history_items": config.history_items,
         "neighbor_items": config.neighbor_items,
     }

@@ -203,6 +203,7 @@ def alarms(
             if reason and self.stopped_by is None:
                 self.stopped_by = reason
                 control.should_training_stop = True
+                control.should_save = False  # a run that went on from here would take a step more
                 logger.warning("stopped early: %s", reason)
 
     return Alarms()

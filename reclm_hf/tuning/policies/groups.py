@@ -20,7 +20,7 @@ from ..outputs import CHECKPOINTS
 from ..progress import show_progress
 from ..rewards.model import RewardModel, encode_chat
 from ..rewards.verifiable import Completion, reply_text
-from ..trainers import shared_options, train_to_end, without_hub_lookups
+from ..trainers import is_divided, made_config, shared_options, train_to_end, without_hub_lookups
 from .alarms import PolicyResult, Watch, alarms
 
 if TYPE_CHECKING:
@@ -114,6 +114,10 @@ def refine_group(
         peft_config=lora_config(args),
         callbacks=[_kl_of_replies(), alarm],
     )
+    if is_divided(trainer):
+        raise ValueError(
+            f"algorithm={args.algorithm!r} holds all weights in every process: launch it without FSDP and DeepSpeed."
+        )
     without_hub_lookups(trainer.model)
     show_progress(trainer, args.algorithm, progress, ("reward", "kl"))
     train_to_end(trainer, folder)
@@ -136,12 +140,13 @@ def _config(args: RefineArguments, n_rewards: int, folder: Path) -> Any:
         "reward_weights": [*(args.weights if n_rewards > 1 else [1.0]), 1.0],
         "shuffle_dataset": False,
         "logging_first_step": True,  # where the KL must be 0
+        "logging_steps": 1,  # the alarms read every update
         **args.trainer,
     }
     options.pop("per_device_eval_batch_size")  # must hold whole groups, and nothing is evaluated
     kind = {"rloo": trl.RLOOConfig, "grpo": trl.GRPOConfig}[args.algorithm]
     try:
-        return kind(**options)
+        return made_config(kind, options)
     except ValueError as error:
         raise ValueError(
             f"{args.algorithm} with batch_size={args.batch_size} replies, "

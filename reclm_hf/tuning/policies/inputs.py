@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data.tables import TableError
+from ...profiler.files import read_json
 from ..arguments import RefineArguments
 from ..inputs import held_out, read_instructions, read_preferences
 from ..measures.measures import free_watch
@@ -21,7 +21,6 @@ from ..rewards.verifiable import VerifiableReward
 from .alarms import Watch
 
 if TYPE_CHECKING:
-    import pandas as pd
     from transformers import PreTrainedTokenizerBase
 
     from ...data.splits import Split
@@ -52,8 +51,22 @@ class Prompts:
         return Prompts([self.users[row] for row in rows], [self.messages[row] for row in rows])
 
 
-def read_prompts(source: str) -> tuple[Prompts, str]:
-    """The prompts of a table, the first of each user, and the form in which they ask (`reclm_hf.profiles.forms`).
+@dataclass(frozen=True)
+class Origin:
+    """What the file beside a table says of its chats.
+
+    Attributes:
+        form: in which they ask, see `reclm_hf.profiles.forms`. cut: int64 microseconds UTC, as of which they were made.
+        max_tokens: that they were cut to. None where nothing is said.
+    """
+
+    form: str
+    cut: int | None = None
+    max_tokens: int | None = None
+
+
+def read_prompts(source: str) -> tuple[Prompts, Origin]:
+    """The prompts of a table, the first of each user, and what is known of them.
 
     Args:
         source: preferences, or instructions of one turn (`distill`): a file, a folder, or a Hub id.
@@ -62,29 +75,25 @@ def read_prompts(source: str) -> tuple[Prompts, str]:
         OSError, TableError: neither is there, or it cannot be used.
     """
     try:
-        table, form = read_preferences(source), "plain"
+        table, form, beside = read_preferences(source), "plain", "preferences.json"
         chats = table["prompt"].tolist()
     except (TableError, OSError) as error:
         try:
-            table, form = read_instructions(source, "distill"), "own"
+            table, form, beside = read_instructions(source, "distill"), "own", "instructions.json"
         except (TableError, OSError):
             raise error from None
         chats = [list(messages)[:-1] for messages in table["messages"]]
     found: dict[str, list[Message]] = {}
     for user, chat in zip(table["user_id"].astype(str), chats, strict=True):
         found.setdefault(user, [{"role": message["role"], "content": message["content"]} for message in chat])
-    return Prompts(list(found), list(found.values())), _stated_form(source) or form
+    return Prompts(list(found), list(found.values())), _origin(source, beside, form)
 
 
-def _stated_form(source: str) -> str | None:
-    """The form that the description beside a table names, where there is one."""
+def _origin(source: str, beside: str, form: str) -> Origin:
     path = Path(source).expanduser()
-    for name in ("preferences.json", "instructions.json"):
-        file = (path if path.is_dir() else path.parent) / name
-        if file.is_file():
-            form = json.loads(file.read_text(encoding="utf-8")).get("form")
-            return form if isinstance(form, str) else None
-    return None
+    file = (path if path.is_dir() else path.parent) / beside
+    said = read_json(file) if file.is_file() else {}
+    return Origin(str(said.get("form") or form), said.get("cut"), said.get("max_tokens"))
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,7 @@ def load_reward(args: RefineArguments) -> RewardModel | None:
     """
     if args.reward_model is None:
         return None
-    reward = RewardModel.from_pretrained(args.reward_model)
+    reward = RewardModel.from_pretrained(args.reward_model, dtype=args.dtype)
     if args.reward != "verifiable":
         require_accuracy(reward.config, args.reward_floor, args.accept_weak_reward)
     return reward
@@ -168,7 +177,7 @@ class Histories:
         return free_watch(self.split, self.item_vectors, users, chosen.messages, self.encoder)
 
 
-def load_histories(args: RefineArguments, encoder: Any = None) -> Histories | None:
+def load_histories(args: RefineArguments, encoder: Any = None, cut: int | None = None) -> Histories | None:
     """The data of `args.data` as of its cut; None where none is named.
 
     Args:
@@ -180,12 +189,18 @@ def load_histories(args: RefineArguments, encoder: Any = None) -> Histories | No
     if args.data is None:
         return None
     from ...data.load import load_splits
+    from ...data.profile_tables import read_profiles
     from ...profiles.instructions import neighbor_rows, readable_profiles
     from ...recommender.text_encoder import TextEncoder
 
     splits = load_splits(args.data)
     split = {"validation": splits.validation, "test": splits.test}[args.cut]
-    table = _profiles(args)
+    if cut is not None and cut != split.cut:
+        raise ValueError(
+            f"{args.preferences} was made as of another time than the {args.cut} cut of {args.data}: build it with "
+            f"--cut {args.cut}, or name its cut."
+        )
+    table = read_profiles(profiles_file(args))
     texts = readable_profiles(table, split)
     neighbors = neighbor_rows(table, split)
     encoder = Quiet(TextEncoder()) if encoder is None else encoder
@@ -205,15 +220,19 @@ class Quiet:
         return vectors
 
 
-def _profiles(args: RefineArguments) -> pd.DataFrame:
+def profiles_file(args: RefineArguments) -> Path:
+    """The file of the user profiles as of the cut.
+
+    Raises:
+        TableError: none is named, and the data come without.
+    """
     from ...data.bundled import bundled_names, bundled_profiles_path
-    from ...data.profile_tables import read_profiles
 
     if args.profiles is not None:
         path = Path(args.profiles).expanduser()
-        return read_profiles(path / args.cut / "user_profiles.parquet" if path.is_dir() else path)
+        return path / args.cut / "user_profiles.parquet" if path.is_dir() else path
     if args.data in bundled_names():
-        return read_profiles(bundled_profiles_path(str(args.data), args.cut, "user"))
+        return bundled_profiles_path(str(args.data), args.cut, "user")
     raise TableError(
         f"{args.data} comes without profiles: run `reclm profiles build {args.data}` and give its folder as --profiles."
     )

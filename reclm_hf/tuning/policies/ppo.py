@@ -19,6 +19,7 @@ import numpy as np
 
 from ..models import TrainingParts, autocast, lora_config, on_cpu
 from ..outputs import CHECKPOINTS
+from ..trainers import made_config
 from . import ppo_state
 from .alarms import KL, PolicyResult, Watch, alarms, policy_of
 from .ppo_checks import Rollouts, never_drawn, require_first_kl, require_same_start, require_tokens
@@ -134,14 +135,16 @@ def critic_from(reward_model: Any, args: RefineArguments) -> Any:
 
     critic = copy.deepcopy(reward_model)
     if args.critic == "full":
-        critic.requires_grad_(True)
-        return critic
+        return critic.requires_grad_(True).float()
     critic.requires_grad_(False)
     # No task type: that would wrap the head (`modules_to_save`) and hide it.
     settings = lora_config(args)
     settings.task_type = None
     critic = inject_adapter_in_model(settings, critic)
     critic.score.requires_grad_(True)
+    for weight in critic.parameters():
+        if weight.requires_grad:  # as PEFT holds the policy's: steps are too small for bfloat16
+            weight.data = weight.data.float()
     return critic
 
 
@@ -228,7 +231,8 @@ def _settings(args: RefineArguments, folder: Path) -> PPOConfig:
         "save_strategy": "no",
         "logging_steps": 1,
     }
-    return PPOConfig(**{**given, **args.trainer})
+    config: PPOConfig = made_config(PPOConfig, {**given, **args.trainer})
+    return config
 
 
 def _train(

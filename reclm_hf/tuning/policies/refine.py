@@ -20,12 +20,12 @@ from ..arguments import RefineArguments
 from ..inputs import excluded_users
 from ..measures.free_text import write_free
 from ..models import TrainingParts, load_for_training, on_cpu
-from ..outputs import CHECKPOINTS, Stopwatch, finished, input_digest, stage_manifest, training_log
+from ..outputs import CHECKPOINTS, Stopwatch, finished, stage_inputs, stage_manifest, training_log
 from ..progress import quiet_libraries
 from ..recipes import write_recipe
-from ..trainers import claim_on_main
+from ..trainers import claim_on_main, for_main, wait_for_all
 from .alarms import KL, REWARD, PolicyResult, Watch, series
-from .inputs import JUDGED, Histories, Quiet, divide, load_histories, load_reward, read_prompts
+from .inputs import JUDGED, Histories, Origin, Quiet, divide, load_histories, load_reward, profiles_file, read_prompts
 from .inputs import Prompts as Prompts
 
 if TYPE_CHECKING:
@@ -68,23 +68,25 @@ def train_refined(args: RefineArguments, progress: bool = True, *, encoder: Any 
         TableError, OSError: tables, models and folders that cannot be used.
     """
     folder = Path(args.output)
-    done = finished(folder, STAGE, args)
+    done = finished(folder, STAGE, args, _inputs(args))
     if done is not None:
         logger.info("%s is finished already", folder)
-        return done
+        return for_main(args, done)
     require_rewards(args)
     with quiet_libraries():
-        return _train(args, folder, progress, encoder)
+        return for_main(args, _train(args, folder, progress, encoder))
 
 
 def _train(args: RefineArguments, folder: Path, progress: bool, encoder: Any) -> dict[str, Any]:
     stopwatch = Stopwatch()
-    prompts, form = read_prompts(args.preferences)
+    prompts, origin = read_prompts(args.preferences)
     reward = load_reward(args)
-    histories = load_histories(args, encoder)
+    histories = load_histories(args, encoder, origin.cut)
     parts = load_for_training(args)
     sides = divide(prompts, args, excluded_users(args), parts.tokenizer)
-    inputs = _inputs(args, parts, histories)
+    inputs = {**_inputs(args), "model": parts.label}
+    if histories is not None:
+        inputs["data"] = histories.fingerprint
     main = claim_on_main(folder, STAGE, args, inputs)
     if not args.load_in_4bit:
         parts.model.to("cpu" if on_cpu(args) else "cuda")
@@ -93,12 +95,13 @@ def _train(args: RefineArguments, folder: Path, progress: bool, encoder: Any) ->
     before = _kept(folder / CHECKPOINTS / _BEFORE, main, lambda: judge(parts.model, parts, judged, judges, args))
     result = _refine(args, parts, sides.learn, judges, folder, progress)
     after = judge(result.model, parts, judged, judges, args)
+    wait_for_all(args)  # before the main process clears what others still read
     if not main:
         return {}
     figures = {
         "algorithm": args.algorithm,
         "reward": args.reward,
-        "form": form,
+        "form": origin.form,
         "prompts": len(sides.learn.users),
         "prompts_left_out": sides.left_out,
         "judged": len(judged.users),
@@ -107,7 +110,7 @@ def _train(args: RefineArguments, folder: Path, progress: bool, encoder: Any) ->
         **_of_log(result),
         **compare(before, after),
     }
-    _save(result.model, parts, form, args, folder)
+    _save(result.model, parts, origin, args, folder)
     training_log(folder, result.log_history)
     write_recipe(args, folder)
     manifest = stage_manifest(folder, STAGE, args, inputs, figures, stopwatch.cost())
@@ -157,14 +160,13 @@ def compare(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -
     }
 
 
-def _inputs(args: RefineArguments, parts: TrainingParts, histories: Histories | None) -> dict[str, str]:
-    found = {"preferences": input_digest(args.preferences), "model": parts.label}
+def _inputs(args: RefineArguments) -> dict[str, str]:
+    profiles = None if args.profiles is None else str(profiles_file(args))
+    found = stage_inputs(args, preferences=args.preferences, profiles=profiles)
     if args.reward_model is not None:
         files = sorted(Path(args.reward_model).expanduser().glob("*.safetensors"))
         sums = " ".join(file_sha256(file) for file in files)
         found["reward_model"] = f"sha256:{sums}" if files else args.reward_model
-    if histories is not None:
-        found["data"] = histories.fingerprint
     return found
 
 
@@ -232,8 +234,9 @@ def _of_log(result: PolicyResult) -> dict[str, Any]:
     }
 
 
-def _save(model: Any, parts: TrainingParts, form: str, args: RefineArguments, folder: Path) -> None:
-    config = replace(parts.config, form=form)
+def _save(model: Any, parts: TrainingParts, origin: Origin, args: RefineArguments, folder: Path) -> None:
+    tokens = origin.max_tokens or parts.config.max_tokens
+    config = replace(parts.config, form=origin.form, max_tokens=tokens)
     profiler = RecLMProfiler(model, parts.tokenizer, config)
     if args.load_in_4bit:  # weights in 4 bits cannot take an adapter in
         profiler.save_pretrained(folder)

@@ -18,10 +18,18 @@ from ..arguments import RewardArguments
 from ..chat_templates import training_template, without_trailing_newline
 from ..inputs import excluded_users, held_out, read_preferences
 from ..models import TrainingParts, load_for_training, lora_config
-from ..outputs import CHECKPOINTS, Stopwatch, finished, input_digest, stage_manifest, training_log
+from ..outputs import CHECKPOINTS, Stopwatch, finished, stage_inputs, stage_manifest, training_log
 from ..progress import quiet_libraries, show_progress
 from ..recipes import write_recipe
-from ..trainers import claim_on_main, shared_options, train_to_end, without_hub_lookups
+from ..trainers import (
+    claim_on_main,
+    for_main,
+    made_config,
+    shared_options,
+    train_to_end,
+    whole_model,
+    without_hub_lookups,
+)
 from .configuration import RewardModelConfig
 from .files import AdapterParts, merge
 from .model import RewardModel, assert_score_position
@@ -53,17 +61,18 @@ def train_reward(args: RewardArguments, progress: bool = True) -> dict[str, Any]
         ValueError, OSError: settings, models and folders that cannot be used.
     """
     folder = Path(args.output)
-    done = finished(folder, STAGE, args)
+    inputs = stage_inputs(args, preferences=args.preferences)
+    done = finished(folder, STAGE, args, inputs)
     if done is not None:
         logger.info("%s is finished already", folder)
-        return done
+        return for_main(args, done)
     if args.load_in_4bit:
         raise ValueError("load_in_4bit: a reward model is trained on bfloat16 or float32 weights; use dtype=bfloat16.")
     with quiet_libraries():
-        return _train(args, folder, progress)
+        return for_main(args, _train(args, inputs, folder, progress))
 
 
-def _train(args: RewardArguments, folder: Path, progress: bool) -> dict[str, Any]:
+def _train(args: RewardArguments, inputs: dict[str, str], folder: Path, progress: bool) -> dict[str, Any]:
     watch = Stopwatch()
     table, left_out = without_rejected(read_preferences(args.preferences), excluded_users(args))
     parts = load_for_training(args, head="score")
@@ -71,14 +80,15 @@ def _train(args: RewardArguments, folder: Path, progress: bool) -> dict[str, Any
     assert_score_position(parts.model, parts.tokenizer)
     pairs, unfit = encode_pairs(table, parts.tokenizer, args.max_tokens, args.preferences)
     train, judged = _divide(pairs, args)
-    inputs = {"preferences": input_digest(args.preferences), "model": parts.label}
+    inputs = {**inputs, "model": parts.label}
     claim_on_main(folder, STAGE, args, inputs)
     trainer = _trainer(args, parts, train)
     show_progress(trainer, "reward model", progress)
     train_to_end(trainer, folder)
+    model = whole_model(trainer, lambda: load_for_training(args, head="score").model)
     if not trainer.is_world_process_zero():
         return {}
-    reward, measured = _measure(trainer, parts, args, judged)
+    reward, measured = _measure(model, parts, args, judged)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     figures = {
         **measured,
@@ -120,7 +130,7 @@ def _trainer(args: RewardArguments, parts: TrainingParts, train: Pairs) -> Rewar
     options = {**shared_options(args), "max_length": args.max_tokens, **args.trainer}
     trainer = RewardTrainer(
         model=parts.model,
-        args=RewardConfig(**options),
+        args=made_config(RewardConfig, options),
         processing_class=parts.tokenizer,
         train_dataset=train.dataset(),
         peft_config=lora_config(args, "SEQ_CLS"),
@@ -136,10 +146,9 @@ def _trainer(args: RewardArguments, parts: TrainingParts, train: Pairs) -> Rewar
 
 
 def _measure(
-    trainer: RewardTrainer, parts: TrainingParts, args: RewardArguments, judged: Pairs
+    adapted: Any, parts: TrainingParts, args: RewardArguments, judged: Pairs
 ) -> tuple[RewardModel, dict[str, Any]]:
     """What was trained, as it will be loaded, and its figures on held-out pairs."""
-    adapted = trainer.accelerator.unwrap_model(trainer.model)
     named = not parts.was_adapter and not Path(args.model).expanduser().is_dir()
     adapter = AdapterParts.of(adapted) if named else None
     model = merge(adapted, args.dtype)

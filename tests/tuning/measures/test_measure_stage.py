@@ -120,8 +120,9 @@ def test_the_profilers_own_form_is_asked_in(subjects: Subjects) -> None:
 
     profiler = a_profiler()
     assert _asked(profiler)["form"] == "examples"
-    profiler.config = replace(profiler.config, form="dialogue")
+    profiler.config = replace(profiler.config, form="dialogue", max_tokens=600)
     assert profile_requests(profiler, subjects)[0].begin
+    assert _asked(profiler)["max_tokens"] == profiler.engine().max_tokens == 600, "as long as it was tuned with"
 
 
 def test_the_command_draws_measures_and_compares(

@@ -167,10 +167,11 @@ def test_another_trainer_is_told_to_stop_by_its_control(tmp_path: Path) -> None:
     args, own = arguments(tmp_path, kl_limit=1.0), policy().tokenizer
     callback: Any = alarms(args, None, own, tmp_path)
     state = SimpleNamespace(log_history=logged("kl", 2.0), global_step=1, is_world_process_zero=True)
-    control = SimpleNamespace(should_training_stop=False)
+    control = SimpleNamespace(should_training_stop=False, should_save=True)
     callback.on_log(None, state, control)
     assert not control.should_training_stop
     state.log_history += logged("kl", 2.0)
     callback.on_log(None, state, control)
     assert control.should_training_stop
+    assert not control.should_save, "a run that goes on would take a step more"
     assert callback.stopped_by.startswith("kl")

@@ -200,15 +200,17 @@ def test_a_weak_reward_model_is_refused_unless_told_so(home: Path, tmp_path: Pat
 
 
 def test_prompts_are_read_from_either_table_one_of_each_user(home: Path, tmp_path: Path) -> None:
-    found, form = read_prompts(str(home / "prompts"))
-    assert (len(found.users), len(set(found.users)), form) == (USERS, USERS, "plain")
+    found, origin = read_prompts(str(home / "prompts"))
+    assert (len(found.users), len(set(found.users)), origin.form) == (USERS, USERS, "plain")
     table = chats(5, "distill")
     write_parquet(table, tmp_path / "instructions.parquet", INSTRUCTION_COLUMNS)
-    found, form = read_prompts(str(tmp_path / "instructions.parquet"))
-    assert (found.users, form) == ([f"u{n}" for n in range(5)], "own")
+    found, origin = read_prompts(str(tmp_path / "instructions.parquet"))
+    assert (found.users, origin.form) == ([f"u{n}" for n in range(5)], "own")
     assert all(chat[-1]["role"] == "user" for chat in found.messages)
     (tmp_path / "instructions.json").write_text('{"form": "plain"}')
-    assert read_prompts(str(tmp_path))[1] == "plain"
+    assert read_prompts(str(tmp_path))[1].form == "plain"
+    (tmp_path / "preferences.json").write_text('{"form": "dialogue", "cut": 5, "max_tokens": 400}')
+    assert read_prompts(str(tmp_path))[1].form == "plain", "of the other table in the folder"
     with pytest.raises(TableError, match="no column"):
         read_prompts(str(home / "profiles" / "validation" / "user_profiles.parquet"))
     with pytest.raises(OSError, match="no table"):
@@ -236,6 +238,8 @@ def test_prompts_end_where_the_reply_begins() -> None:
 
 def test_profiles_of_a_later_cut_are_refused(home: Path, tmp_path: Path) -> None:
     assert load_histories(settings(home, tmp_path, data=None)) is None
+    with pytest.raises(ValueError, match="as of another time than the validation cut"):
+        load_histories(settings(home, tmp_path), Hashed(), cut=5)
     table = pd.read_parquet(home / "profiles" / "validation" / "user_profiles.parquet")
     table["as_of"] = table["as_of"] + pd.Timedelta(days=30)
     write_parquet(table, tmp_path / "late.parquet", PROFILE_COLUMNS)
