@@ -29,11 +29,18 @@ _PLACES = ("output", "logging_steps", "save_steps", "use_cpu")
 
 
 class Stopwatch:
-    """What a stage costs, from when it is made; of this process and its children."""
+    """What a stage costs, of this process and its children; with what an interrupted run had cost up to its checkpoint.
 
-    def __init__(self) -> None:
-        self._wall = time.perf_counter()
-        self._cpu = _cpu_seconds()
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / CHECKPOINTS / "cost.json"
+        before = json.loads(self._path.read_text(encoding="utf-8")) if self._path.is_file() else {}
+        self._peak = float(before.get("peak_rss_mib", 0))
+        self._wall = time.perf_counter() - float(before.get("wall_s", 0))
+        self._cpu = _cpu_seconds() - float(before.get("cpu_s", 0))
 
     def cost(self) -> dict[str, float]:
         """Seconds on the clock and of the processor, and the most memory that was held (MiB)."""
@@ -41,8 +48,12 @@ class Stopwatch:
         return {
             "wall_s": round(time.perf_counter() - self._wall, 1),
             "cpu_s": round(_cpu_seconds() - self._cpu, 1),
-            "peak_rss_mib": round(peak),
+            "peak_rss_mib": round(max(peak, self._peak)),
         }
+
+    def keep(self) -> None:
+        """Note the cost beside a checkpoint that was just written."""
+        write_json(self.cost(), self._path)
 
 
 def _cpu_seconds() -> float:

@@ -65,7 +65,7 @@ def train_sft(args: SftArguments, progress: bool = True) -> dict[str, Any]:
 
 
 def _train(args: SftArguments, inputs: dict[str, str], folder: Path, progress: bool) -> dict[str, Any]:
-    watch = Stopwatch()
+    watch = Stopwatch(folder)
     table = read_instructions(args.instructions, args.variant)
     variant = resolve_variant(table, args.variant, args.instructions)
     train, judged, left_out = _rows(table, args)
@@ -76,7 +76,7 @@ def _train(args: SftArguments, inputs: dict[str, str], folder: Path, progress: b
         require_fitting(rows, parts.tokenizer, template, args.max_tokens, args.instructions)
     claim_on_main(folder, STAGE, args, inputs)
     trainer, learnt = _trainer(args, parts, train, judged, variant, template, progress)
-    train_to_end(trainer, folder)
+    train_to_end(trainer, folder, watch)
     after = _loss(trainer)
     seen = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     model = whole_model(trainer, lambda: load_for_training(args).model)

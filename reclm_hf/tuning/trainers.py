@@ -13,7 +13,7 @@ from typing import Any
 from ..profiler.files import ADAPTER_WEIGHTS
 from .arguments import StageArguments
 from .models import autocast, on_cpu
-from .outputs import CHECKPOINTS, claim, last_checkpoint
+from .outputs import CHECKPOINTS, Stopwatch, claim, last_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -102,9 +102,12 @@ def _drop_torn_checkpoints(folder: Path) -> None:
             shutil.rmtree(place)
 
 
-def train_to_end(trainer: Any, folder: Path) -> None:
-    """Train, from the last checkpoint where there is one."""
+def train_to_end(trainer: Any, folder: Path, stopwatch: Stopwatch | None = None) -> None:
+    """Train, from the last checkpoint where there is one; `stopwatch` notes the cost with each new one."""
     from transformers.trainer_callback import TrainerState
+
+    if stopwatch is not None:
+        trainer.add_callback(_cost_keeper(stopwatch))
 
     checkpoint = last_checkpoint(folder)
     if checkpoint is not None:
@@ -116,6 +119,17 @@ def train_to_end(trainer: Any, folder: Path) -> None:
             trainer.state = state
             return
     trainer.train(resume_from_checkpoint=checkpoint)
+
+
+def _cost_keeper(stopwatch: Stopwatch) -> Any:
+    from transformers import TrainerCallback
+
+    class CostKeeper(TrainerCallback):
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.is_world_process_zero:
+                stopwatch.keep()
+
+    return CostKeeper()
 
 
 def is_divided(trainer: Any) -> bool:

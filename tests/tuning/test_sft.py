@@ -126,7 +126,9 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, child_environme
     again = settings(
         tmp_path, max_steps=12, save_steps=3, lora_dropout=0.1, output=str(out), trainer={"dataloader_num_workers": 0}
     )
-    train_sft(again, progress=False)
+    spent = json.loads((out / CHECKPOINTS / "cost.json").read_text())
+    cost = train_sft(again, progress=False)["cost"]
+    assert cost["wall_s"] > spent["wall_s"] > 0, "what the first part cost counts too"
     first, second = adapter(tmp_path / "out"), adapter(out)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not (out / CHECKPOINTS).exists()

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..arguments import RefineArguments
 from ..models import TrainingParts, lora_config
-from ..outputs import CHECKPOINTS
+from ..outputs import CHECKPOINTS, Stopwatch
 from ..progress import show_progress
 from ..rewards.model import RewardModel, encode_chat
 from ..rewards.verifiable import Completion, reply_text
@@ -76,6 +76,7 @@ def refine_group(
     watch: Watch | None,
     folder: Path,
     progress: bool = True,
+    stopwatch: Stopwatch | None = None,
 ) -> PolicyResult:
     """Refine a model on prompts by groups of replies (`args.algorithm`: rloo or grpo).
 
@@ -88,7 +89,7 @@ def refine_group(
             `episodes` are replies in all, rounded up to whole steps.
         parts: the model is changed in place. rewards: reward models and TRL's reward functions, which get the column
             `user_id`; of two, `args.reward_weights` says what they count.
-        watch: asked by the alarms.
+        watch: asked by the alarms. stopwatch: notes the cost with each checkpoint.
 
     Raises:
         ValueError: settings that do not fit each other, a chat template whose replies do not end with the tokenizer's
@@ -120,7 +121,7 @@ def refine_group(
         )
     without_hub_lookups(trainer.model)
     show_progress(trainer, args.algorithm, progress, ("reward", "kl"))
-    train_to_end(trainer, folder)
+    train_to_end(trainer, folder, stopwatch)
     model = trainer.accelerator.unwrap_model(trainer.model)
     alarm.finish(model)
     return PolicyResult(model, list(trainer.state.log_history), alarm.stopped_by)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..models import TrainingParts, autocast, lora_config, on_cpu
-from ..outputs import CHECKPOINTS
+from ..outputs import CHECKPOINTS, Stopwatch
 from ..trainers import made_config
 from . import ppo_state
 from .alarms import KL, PolicyResult, Watch, alarms, policy_of
@@ -85,6 +85,7 @@ def refine_ppo(
     watch: Watch | None,
     folder: Path,
     progress: bool = True,
+    stopwatch: Stopwatch | None = None,
 ) -> PolicyResult:
     """Refine a whole model by PPO; a run that was killed goes on from `folder`/checkpoints and ends the same.
 
@@ -92,6 +93,7 @@ def refine_ppo(
 
     Args:
         parts: the merged SFT model. prompts: what is answered. reward: scores replies. watch: for the hacking alarm.
+        stopwatch: notes the cost with each state that is written.
 
     Raises:
         ValueError: settings, tokens or prompts that PPO would go wrong with; a KL that does not begin at 0.
@@ -118,7 +120,8 @@ def refine_ppo(
     trainer = _trainer(args, parts, ids, reward, folder, watching)
     try:
         with never_drawn(model, tokenizer), rollouts.watching(reward.model):
-            log = _train(trainer, args, batches, watching, states, progress)
+            trainer.add_callback(_back(trainer, watching, states, args.save_steps, stopwatch))
+            log = _train(trainer, args, batches, states, progress)
         policy = trainer.policy_model
         watching.finish(policy)
     finally:
@@ -235,9 +238,7 @@ def _settings(args: RefineArguments, folder: Path) -> PPOConfig:
     return config
 
 
-def _train(
-    trainer: Any, args: RefineArguments, batches: Batches, watching: Any, states: Path, progress: bool
-) -> list[dict[str, Any]]:
+def _train(trainer: Any, args: RefineArguments, batches: Batches, states: Path, progress: bool) -> list[dict[str, Any]]:
     """Run the trainer from where `states` stands; the log, which holds that of earlier runs too."""
     from transformers import ProgressCallback
 
@@ -248,7 +249,6 @@ def _train(
     trainer.dataloader = batches
     front = _front(trainer, batches, found, total, autocast(args))
     trainer.callback_handler.callbacks.insert(0, front)  # before the alarms: they read the log
-    trainer.add_callback(_back(trainer, watching, states, args.save_steps))
     if not progress:
         trainer.remove_callback(ProgressCallback)
     with contextlib.redirect_stdout(sys.stderr), _precision(args, trainer.accelerator.device.type):
@@ -300,7 +300,7 @@ def _front(trainer: Any, batches: Batches, found: Path | None, total: int, half:
     return Front()
 
 
-def _back(trainer: Any, watching: Any, states: Path, every: int) -> TrainerCallback:
+def _back(trainer: Any, watching: Any, states: Path, every: int, stopwatch: Stopwatch | None) -> TrainerCallback:
     """Ends the run when an alarm has asked for it; else writes the state after so many updates and after the last.
 
     A run that is stopped leaves no state from behind the alarm that a later one would go on from.
@@ -314,5 +314,7 @@ def _back(trainer: Any, watching: Any, states: Path, every: int) -> TrainerCallb
             if state.global_step % every == 0 or state.global_step == state.max_steps:
                 stand = ppo_state.Progress(state.global_step, state.episode, state.log_history)
                 ppo_state.save_state(states, stand, kwargs["model"], trainer.optimizer, trainer.lr_scheduler)
+                if stopwatch is not None:
+                    stopwatch.keep()
 
     return Back()

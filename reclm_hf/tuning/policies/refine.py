@@ -78,7 +78,7 @@ def train_refined(args: RefineArguments, progress: bool = True, *, encoder: Any 
 
 
 def _train(args: RefineArguments, folder: Path, progress: bool, encoder: Any) -> dict[str, Any]:
-    stopwatch = Stopwatch()
+    stopwatch = Stopwatch(folder)
     prompts, origin = read_prompts(args.preferences)
     reward = load_reward(args)
     histories = load_histories(args, encoder, origin.cut)
@@ -93,7 +93,7 @@ def _train(args: RefineArguments, folder: Path, progress: bool, encoder: Any) ->
     judges = _judges(args, reward, histories, sides.judge, folder, own_encoder=encoder is None)
     judged = sides.judge.take(range(min(JUDGED, len(sides.judge.users))))
     before = _kept(folder / CHECKPOINTS / _BEFORE, main, lambda: judge(parts.model, parts, judged, judges, args))
-    result = _refine(args, parts, sides.learn, judges, folder, progress)
+    result = _refine(args, parts, sides.learn, judges, folder, progress, stopwatch)
     after = judge(result.model, parts, judged, judges, args)
     wait_for_all(args)  # before the main process clears what others still read
     if not main:
@@ -204,13 +204,19 @@ def _kept(path: Path, main: bool, make: Callable[[], dict[str, np.ndarray]]) -> 
 
 
 def _refine(
-    args: RefineArguments, parts: TrainingParts, prompts: Prompts, judges: Judges, folder: Path, progress: bool
+    args: RefineArguments,
+    parts: TrainingParts,
+    prompts: Prompts,
+    judges: Judges,
+    folder: Path,
+    progress: bool,
+    stopwatch: Stopwatch,
 ) -> PolicyResult:
     if args.algorithm == "ppo":
         from .ppo import refine_ppo
 
         assert judges.model is not None  # `require_rewards`
-        return refine_ppo(args, parts, prompts, judges.model, judges.watch, folder, progress)
+        return refine_ppo(args, parts, prompts, judges.model, judges.watch, folder, progress, stopwatch)
     from .groups import refine_group
 
     named: dict[str, list[Any]] = {
@@ -219,7 +225,7 @@ def _refine(
         "mix": [judges.model, judges.verifiable],
     }
     rewards = [reward for reward in named[args.reward] if reward is not None]
-    return refine_group(args, parts, prompts, rewards, judges.watch, folder, progress)
+    return refine_group(args, parts, prompts, rewards, judges.watch, folder, progress, stopwatch)
 
 
 def _of_log(result: PolicyResult) -> dict[str, Any]:

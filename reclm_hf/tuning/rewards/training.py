@@ -73,7 +73,7 @@ def train_reward(args: RewardArguments, progress: bool = True) -> dict[str, Any]
 
 
 def _train(args: RewardArguments, inputs: dict[str, str], folder: Path, progress: bool) -> dict[str, Any]:
-    watch = Stopwatch()
+    watch = Stopwatch(folder)
     table, left_out = without_rejected(read_preferences(args.preferences), excluded_users(args))
     parts = load_for_training(args, head="score")
     parts.tokenizer.chat_template = without_trailing_newline(training_template(parts.tokenizer))
@@ -84,7 +84,7 @@ def _train(args: RewardArguments, inputs: dict[str, str], folder: Path, progress
     claim_on_main(folder, STAGE, args, inputs)
     trainer = _trainer(args, parts, train)
     show_progress(trainer, "reward model", progress)
-    train_to_end(trainer, folder)
+    train_to_end(trainer, folder, watch)
     model = whole_model(trainer, lambda: load_for_training(args, head="score").model)
     if not trainer.is_world_process_zero():
         return {}
