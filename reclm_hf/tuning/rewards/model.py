@@ -228,7 +228,8 @@ def assert_score_position(model: Any, tokenizer: PreTrainedTokenizerBase) -> Non
             shown = tokenizer.decode(chats[-1])
             raise ValueError(
                 f"the chat {shown!r} does not begin with its prompt and end with the reply's end token: scores would "
-                "be read elsewhere. Use `chat_templates.without_trailing_newline`."
+                "be read elsewhere. Put a chat_template.jinja into the model's folder that writes nothing behind the "
+                "end token of a chat's last reply."
             )
     training = model.training
     model.eval()
