@@ -37,7 +37,7 @@ demo: $(STAMP)
 	$(BIN)/reclm demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile  # files share what is slow to make
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m "slow and not gpu and not hub_live" || test $$? -eq 5  # 5: there are none
