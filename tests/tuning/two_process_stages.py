@@ -65,8 +65,8 @@ def _seen(module: Any, train: Callable[[], dict[str, Any]], folder: Path, stage:
     seen: dict[str, Any] = {}
     original = module.train_to_end
 
-    def looked_at(trainer: Any, place: Path) -> None:
-        original(trainer, place)
+    def looked_at(trainer: Any, *given: Any) -> None:
+        original(trainer, *given)
         seen["wrapped"] = type(trainer.model_wrapped).__name__
         seen["processes"] = trainer.accelerator.num_processes
         seen["adapter"] = digest(trainer.accelerator.unwrap_model(trainer.model))
