@@ -19,9 +19,10 @@ import numpy as np
 
 from ..models import TrainingParts, autocast, lora_config, on_cpu
 from ..outputs import CHECKPOINTS, Stopwatch
+from ..progress import show_progress
 from ..trainers import made_config
 from . import ppo_state
-from .alarms import KL, PolicyResult, Watch, alarms, policy_of
+from .alarms import KL, REWARD, PolicyResult, Watch, alarms, policy_of
 from .ppo_checks import Rollouts, never_drawn, require_first_kl, require_same_start, require_tokens
 
 if TYPE_CHECKING:
@@ -174,7 +175,6 @@ def _trainer(
     watching: TrainerCallback,
 ) -> PPOTrainer:
     from datasets import Dataset
-    from transformers import PrinterCallback
     from trl.experimental.ppo import PPOTrainer
 
     reward.model.requires_grad_(False)
@@ -196,7 +196,6 @@ def _trainer(
     # TRL adds up gradients over all micro batches of a rollout, however many parts it is divided into; the parts
     # would make no difference.
     trainer.accelerator.gradient_accumulation_steps = args.gradient_accumulation // args.mini_batches
-    trainer.remove_callback(PrinterCallback)
     return trainer
 
 
@@ -240,8 +239,6 @@ def _settings(args: RefineArguments, folder: Path) -> PPOConfig:
 
 def _train(trainer: Any, args: RefineArguments, batches: Batches, states: Path, progress: bool) -> list[dict[str, Any]]:
     """Run the trainer from where `states` stands; the log, which holds that of earlier runs too."""
-    from transformers import ProgressCallback
-
     total = trainer.args.num_total_batches
     found = ppo_state.latest_state(states)
     # The loop counts to this number from 1; the learning rate was laid out for the whole run before.
@@ -249,8 +246,7 @@ def _train(trainer: Any, args: RefineArguments, batches: Batches, states: Path, 
     trainer.dataloader = batches
     front = _front(trainer, batches, found, total, autocast(args))
     trainer.callback_handler.callbacks.insert(0, front)  # before the alarms: they read the log
-    if not progress:
-        trainer.remove_callback(ProgressCallback)
+    show_progress(trainer, "ppo", progress, (REWARD[0], KL[0]))
     with contextlib.redirect_stdout(sys.stderr), _precision(args, trainer.accelerator.device.type):
         gc.freeze()  # TRL collects garbage several times an update: not among all that is loaded
         try:
