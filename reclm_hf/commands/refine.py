@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .dry_run import add_flags, show
 from .output import finish
+from .stage_options import cost_line, figure, show
+from .stage_options import fill as fill_stage
 
 DESCRIPTION = "refinement by a reward under a KL penalty: ppo, or without a critic rloo and grpo"
 
@@ -19,11 +20,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def fill(parser: argparse.ArgumentParser) -> None:
     """The flags; a script of its own has the same ones."""
     from ..tuning.arguments import RefineArguments
-    from ..tuning.recipes import add_arguments
 
-    add_arguments(parser, RefineArguments)
-    add_flags(parser)
-    parser.set_defaults(run=run)
+    fill_stage(parser, RefineArguments, run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,7 +45,7 @@ def _lines(output: str, manifest: dict[str, Any]) -> list[str]:
     figures, cost = manifest["figures"], manifest["cost"]
     lines = [
         f"{output}: {figures['algorithm']} on {figures['prompts']:,} prompts, reward {figures['reward']}, "
-        f"{figures['updates']:,} updates; KL {_shown(figures['kl_first'])} -> {_shown(figures['kl_last'])} nats a reply"
+        f"{figures['updates']:,} updates; KL {figure(figures['kl_first'])} -> {figure(figures['kl_last'])} nats a reply"
     ]
     lines += [f"left out: {count} ({reason})" for reason, count in figures["prompts_left_out"].items()]
     if figures["stopped_by"]:
@@ -56,11 +54,4 @@ def _lines(output: str, manifest: dict[str, Any]) -> list[str]:
     for name, (mean, low, high) in figures["change"].items():
         before, after = figures["before"][name], figures["after"][name]
         lines.append(f"  {name} {before:.3f} -> {after:.3f}, {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
-    lines.append(
-        f"{cost['wall_s']:,.0f} s ({cost['cpu_s']:,.0f} s of processor), {cost['peak_rss_mib']:,.0f} MiB at most"
-    )
-    return lines
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return [*lines, cost_line(cost)]

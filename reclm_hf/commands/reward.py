@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .dry_run import add_flags, show
 from .output import finish
+from .stage_options import cost_line, figure, show
+from .stage_options import fill as fill_stage
 
 DESCRIPTION = "a reward model from preference pairs: which of two profiles is the better"
 
@@ -19,11 +20,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def fill(parser: argparse.ArgumentParser) -> None:
     """The flags; a script of its own has the same ones."""
     from ..tuning.arguments import RewardArguments
-    from ..tuning.recipes import add_arguments
 
-    add_arguments(parser, RewardArguments)
-    add_flags(parser)
-    parser.set_defaults(run=run)
+    fill_stage(parser, RewardArguments, run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _lines(output: str, manifest: dict[str, Any]) -> list[str]:
     figures, cost = manifest["figures"], manifest["cost"]
-    first, last = (_shown(figures[name]) for name in ("loss_first", "loss_last"))
+    first, last = (figure(figures[name]) for name in ("loss_first", "loss_last"))
     lines = [f"{output}: {figures['rows']:,} pairs, {figures['steps']:,} steps, loss {first} -> {last}"]
     lines += [f"left out: {count} ({reason})" for reason, count in figures["rows_left_out"].items()]
     if figures["accuracy"] is None:
@@ -54,15 +52,8 @@ def _lines(output: str, manifest: dict[str, Any]) -> list[str]:
         lines.append(f"accuracy on held-out users: {_accuracy(figures)}, mean margin {figures['margin']:.3f}")
         lines += [f"  {kind}: {_accuracy(found)}" for kind, found in figures["accuracy_by_kind"].items()]
         lines.append(f"the better profile is the longer one in {figures['longer_is_chosen']:.3f} of them")
-    lines.append(
-        f"{cost['wall_s']:,.0f} s ({cost['cpu_s']:,.0f} s of processor), {cost['peak_rss_mib']:,.0f} MiB at most"
-    )
-    return lines
+    return [*lines, cost_line(cost)]
 
 
 def _accuracy(found: dict[str, Any]) -> str:
     return f"{found['accuracy']:.3f} [{found['low']:.3f}, {found['high']:.3f}] of {found['pairs']:,} pairs"
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from typing import Any
 
-from .dry_run import add_flags, show
 from .output import finish
+from .stage_options import cost_line, figure, show
+from .stage_options import fill as fill_stage
 
 DESCRIPTION = "supervised tuning on instructions (two turns, loss on both replies; or a variant)"
 
@@ -20,11 +20,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def fill(parser: argparse.ArgumentParser) -> None:
     """The flags; a script of its own has the same ones."""
     from ..tuning.arguments import SftArguments
-    from ..tuning.recipes import add_arguments
 
-    add_arguments(parser, SftArguments)
-    add_flags(parser)
-    parser.set_defaults(run=run)
+    fill_stage(parser, SftArguments, run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,7 +37,6 @@ def run(args: argparse.Namespace) -> int:
     manifest = train_sft(settings, progress=not args.json)
     if not manifest:  # another process of the same run speaks
         return 0
-    logging.getLogger().setLevel(logging.INFO)
     next_step = f"reclm profiles build --model {settings.output}"
     return finish(args, _lines(settings.output, manifest), {"output": settings.output, **manifest}, next_step)
 
@@ -50,18 +46,14 @@ def _lines(output: str, manifest: dict[str, Any]) -> list[str]:
     lines = [
         f"{output}: {figures['variant']} on {figures['rows']:,} chats, {figures['steps']:,} steps, "
         f"{figures['tokens_learnt']:,} tokens learnt of {figures['tokens_read']:,} read",
-        f"loss {_shown(figures['loss_first'])} -> {_shown(figures['loss_last'])}",
+        f"loss {figure(figures['loss_first'])} -> {figure(figures['loss_last'])}",
     ]
     if figures["held_out_loss_before"] is not None:
         lines[-1] += (
-            f"; on {figures['rows_held_out']:,} chats of held-out users {_shown(figures['held_out_loss_before'])} -> "
-            f"{_shown(figures['held_out_loss_after'])}"
+            f"; on {figures['rows_held_out']:,} chats of held-out users {figure(figures['held_out_loss_before'])} -> "
+            f"{figure(figures['held_out_loss_after'])}"
         )
-    lines.append(
-        f"{cost['wall_s']:,.0f} s ({cost['cpu_s']:,.0f} s of processor), {cost['peak_rss_mib']:,.0f} MiB at most"
-    )
-    return lines
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+        told = figures.get("held_out_profiles_told")
+        if told:
+            lines[-1] += f" ({told:,} of their {figures['held_out_profiles']:,} profiles are told in others' chats)"
+    return [*lines, cost_line(cost)]

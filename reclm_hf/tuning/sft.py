@@ -87,6 +87,9 @@ def _train(args: SftArguments, inputs: dict[str, str], folder: Path, progress: b
         "variant": variant,
         "rows": len(train),
         "rows_held_out": len(judged),
+        # Their own chats are not learnt, but chats of similar people may tell their profiles: that flatters the loss.
+        "held_out_profiles": len(_profiles(judged)),
+        "held_out_profiles_told": len(_profiles(judged) & set().union(*_told(train))),
         "rows_left_out": left_out,
         "tokens_learnt": learnt,
         "tokens_read": int(trainer.state.num_input_tokens_seen),
@@ -122,10 +125,8 @@ def _rows(table: pd.DataFrame, args: SftArguments) -> tuple[pd.DataFrame, pd.Dat
 
 def _warn_of_profiles(table: pd.DataFrame, kept: pd.DataFrame, args: SftArguments) -> None:
     """Say so when rows teach the profile of somebody who is left out, who is similar to the person of the row."""
-    said = table[~table["user_id"].isin(set(kept["user_id"]))]["messages"]
-    left_out = {persons_part(reply) for chat in said for reply in replies_to_learn(chat, "mask")[:1]}
-    lines = [replies_to_learn(chat, "mask")[0].splitlines() for chat in kept["messages"]]
-    told = sum(any(line.partition(": ")[2] in left_out for line in chat[1:]) for chat in lines)
+    left_out = _profiles(table[~table["user_id"].isin(set(kept["user_id"]))])
+    told = sum(not left_out.isdisjoint(profiles) for profiles in _told(kept))
     if told:
         logger.warning(
             "%s: %d of %d chats tell the profile of a user of without_users as that of a similar person. Build the "
@@ -134,6 +135,17 @@ def _warn_of_profiles(table: pd.DataFrame, kept: pd.DataFrame, args: SftArgument
             told,
             len(kept),
         )
+
+
+def _profiles(table: pd.DataFrame) -> set[str]:
+    """The profiles of the persons whom rows are about."""
+    return {persons_part(replies_to_learn(chat, "mask")[0]) for chat in table["messages"]}
+
+
+def _told(table: pd.DataFrame) -> list[set[str]]:
+    """The profiles that each row tells of similar people."""
+    lines = (replies_to_learn(chat, "mask")[0].splitlines()[1:] for chat in table["messages"])
+    return [{line.partition(": ")[2] for line in chat} for chat in lines]
 
 
 def _trainer(

@@ -46,6 +46,8 @@ def test_the_loss_falls_also_on_users_that_were_held_out(trained: tuple[Path, di
     assert figures["held_out_loss_after"] < 0.9 * figures["held_out_loss_before"]
     assert figures["rows"] + figures["rows_held_out"] == 32
     assert figures["rows_held_out"] > 0
+    # Each user's profile is one of four, and told of the neighbour in other users' chats.
+    assert figures["held_out_profiles_told"] == figures["held_out_profiles"] > 0
 
 
 def test_every_weight_of_the_adapter_moved_and_no_other(trained: tuple[Path, dict[str, Any]]) -> None:

@@ -119,10 +119,10 @@ def _listed(path: Path, row: int, prompt: str, by_text: dict[str, list[str]]) ->
     found = []
     for entry in _ITEMS.findall(prompt):
         try:
-            fields = ast.literal_eval("{" + entry[1:-1] + "}")
-        except (SyntaxError, ValueError):
+            fields = ast.literal_eval("{" + entry[1:-1] + "}")  # literals alone: it runs nothing
+        except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
             fields = {}
-        text = _text(fields)
+        text = _text(fields) if isinstance(fields, dict) else ""
         if text not in by_text:
             raise TableError(f"{path}: row {row} lists {entry[:60]!r}, an item that the release does not have.")
         found.append(by_text[text])
