@@ -21,12 +21,14 @@ from reclm_hf.data.folder import file_sha256, write_json, write_text
 from reclm_hf.data.load import load_splits
 from reclm_hf.data.profile_tables import read_profiles
 from reclm_hf.data.splits import Splits
-from reclm_hf.data.tables import TableError, write_parquet
+from reclm_hf.data.tables import PROFILE_COLUMNS, TableError, write_parquet
 from reclm_hf.profiles.instructions import neighbor_rows
+from reclm_hf.profiles.shards import ShardStore
 from reclm_hf.tuning.held_out import draw_users, read_users, write_users
 from reclm_hf.tuning.measures.compare import Measured
 from reclm_hf.tuning.measures.measures import Reference, measure_profiles
 from reclm_hf.tuning.measures.stage import MANIFEST as MEASURED_MANIFEST
+from reclm_hf.tuning.measures.stage import SHARDS as MEASURED_SHARDS
 from reclm_hf.tuning.measures.stage import load_measured
 
 from .ablation_options import AblationOptions
@@ -96,8 +98,9 @@ def run_ablation(options: AblationOptions, say: Callable[[str], None], encoder: 
     written = {}
     for stage in stages:
         say(f"{stage.name}: profiles of {len(users)} users as of both cuts, by {stage.source}")
+        before = with_measured(known, options.measures.get(stage.name), splits)
         written[stage.name] = write_stage_profiles(
-            stage, splits, users, near, folder / "profiles", options.batch_size, known
+            stage, splits, users, near, folder / "profiles", options.batch_size, before
         )
     small = restrict_users(splits, users)
     inputs = {
@@ -141,6 +144,18 @@ def _profiles(options: AblationOptions, cut: str) -> pd.DataFrame:
         f"{options.data} comes without profiles, and their tables name the neighbours: run `reclm profiles build "
         f"{options.data}` and give its folder as `profiles`."
     )
+
+
+def with_measured(known: Mapping[str, pd.DataFrame], measured: str | None, splits: Splits) -> dict[str, pd.DataFrame]:
+    """`known` with the profiles that `reclm measure` had the same stage write, which are as of the validation cut."""
+    import pandas as pd
+
+    if measured is None:
+        return dict(known)
+    rows = ShardStore(Path(measured) / MEASURED_SHARDS, PROFILE_COLUMNS, splits.validation.cut).rows()
+    if not rows:
+        return dict(known)
+    return {**known, "validation": pd.concat([known["validation"], pd.DataFrame(rows.values())], ignore_index=True)}
 
 
 def _users(options: AblationOptions, splits: Splits, near: np.ndarray, folder: Path) -> np.ndarray:

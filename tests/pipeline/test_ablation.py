@@ -19,7 +19,7 @@ from reclm_hf.data.folder import write_dataset
 from reclm_hf.data.load import load_splits
 from reclm_hf.data.tables import PROFILE_COLUMNS, TableError, read_parquet, write_parquet
 from reclm_hf.pipeline import model_stage, runs
-from reclm_hf.pipeline.ablation import run_ablation
+from reclm_hf.pipeline.ablation import run_ablation, with_measured
 from reclm_hf.pipeline.ablation_options import AblationOptions, read_options
 from reclm_hf.pipeline.ablation_profiles import Stage, StageProfiles, find_stages, write_stage_profiles
 from reclm_hf.pipeline.ablation_recommender import AblationPlan, restrict_users
@@ -27,6 +27,7 @@ from reclm_hf.pipeline.ablation_report import cost_lines
 from reclm_hf.profiler.modeling_reclm_profiler import RecLMProfiler
 from reclm_hf.profiles.generate import generate_user_profiles
 from reclm_hf.profiles.instructions import neighbor_rows
+from reclm_hf.profiles.shards import ShardStore
 from reclm_hf.tuning.measures.compare import Measured
 from reclm_hf.tuning.measures.floors import FLOORS
 from reclm_hf.tuning.measures.stage import save_measured
@@ -259,6 +260,28 @@ def test_profiles_that_were_written_before_are_taken(
     assert found.cost["wall_s"] == 0
     for cut, table in known.items():
         assert found.tables[cut]["profile"].tolist() == table["profile"].tolist()
+
+
+def test_what_a_stage_was_measured_by_is_not_written_again(
+    world: dict[str, Any],
+    finished: tuple[Path, list[str], dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    splits = load_splits(str(world["folder"] / "data"))
+    place = finished[0] / "profiles"
+    mine = {cut: read_parquet(place / "mask" / cut / "user_profiles.parquet") for cut in ("validation", "test")}
+    shipped = read_parquet(place / "raw" / "validation" / "user_profiles.parquet")
+    measured = ShardStore(tmp_path / "measured" / "shards", PROFILE_COLUMNS, splits.validation.cut)
+    measured.write(mine["validation"].to_dict("records"))
+    known = with_measured({"validation": shipped, "test": mine["test"]}, str(tmp_path / "measured"), splits)
+    near = {cut: neighbor_rows(table, getattr(splits, cut)) for cut, table in mine.items()}
+    monkeypatch.setattr("reclm_hf.profiles.engine_transformers.TransformersEngine.generate", never)
+    stage = Stage("mask", str(world["folder"] / "tuned"))
+    found = write_stage_profiles(stage, splits, sorted(USERS), near, tmp_path / "out", known=known)
+    assert found.tables["validation"]["profile"].tolist() == mine["validation"]["profile"].tolist()
+    assert with_measured(known, None, splits) == known
+    assert with_measured(known, str(tmp_path / "nothing"), splits) == known
 
 
 def test_measures_of_the_stages_are_joined_and_others_refused(
