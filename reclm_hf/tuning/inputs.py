@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.hub_tables import hub_id
 from ..data.tables import INSTRUCTION_COLUMNS, PREFERENCE_COLUMNS, TableError, read_parquet, require_columns
 from .arguments import VARIANTS, StageArguments
 
@@ -20,7 +21,8 @@ def read_instructions(source: str, variant: str | None = None) -> pd.DataFrame:
     """Chats to tune on, columns `INSTRUCTION_COLUMNS`.
 
     Args:
-        source: a Parquet file, a folder that holds `instructions.parquet`, or the Hub id of a data set repository.
+        source: a Parquet file, a folder that holds `instructions.parquet`, or the Hub id of a data set repository,
+            `org/name` or `org/name@revision`.
         variant: check that the table can be trained on in this way; see `resolve_variant`.
 
     Raises:
@@ -57,7 +59,8 @@ def read_preferences(source: str) -> pd.DataFrame:
     """Pairs of a better and a worse reply, columns `PREFERENCE_COLUMNS`.
 
     Args:
-        source: a Parquet file, a folder that holds `preferences.parquet`, or the Hub id of a data set repository.
+        source: a Parquet file, a folder that holds `preferences.parquet`, or the Hub id of a data set repository,
+            `org/name` or `org/name@revision`.
 
     Raises:
         OSError: it is not there. TableError: no rows, missing columns.
@@ -70,7 +73,7 @@ def _read(source: str, name: str, columns: Mapping[str, str]) -> pd.DataFrame:
     file = path / f"{name}.parquet" if path.is_dir() else path
     if file.is_file():
         table = read_parquet(file)
-    elif path.exists() or path.suffix == ".parquet" or source.count("/") != 1 or source.startswith((".", "~", "/")):
+    elif path.suffix == ".parquet" or hub_id(source) is None:
         raise FileNotFoundError(
             f"there is no table {file}: name a Parquet file, a folder with {name}.parquet or a Hub id"
         )
@@ -85,8 +88,9 @@ def _read(source: str, name: str, columns: Mapping[str, str]) -> pd.DataFrame:
 def _from_hub(source: str, name: str) -> pd.DataFrame:
     from datasets import load_dataset
 
+    repo_id, _, revision = source.partition("@")
     try:
-        loaded = load_dataset(source, name, split="train")
+        loaded = load_dataset(repo_id, name, split="train", revision=revision or None)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()
         raise OSError(

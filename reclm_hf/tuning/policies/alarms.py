@@ -167,6 +167,7 @@ def alarms(
             tolerances = getattr(watch, "tolerances", TOLERANCES)
             self.hacking = HackingRule(tolerances, window=max(1, every // 2))
             self._warned = False
+            self.last_good = "the last good measurement"
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if watch is not None and not any(name.startswith(MEASURE) for entry in state.log_history for name in entry):
@@ -183,7 +184,8 @@ def alarms(
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if watch is not None and state.global_step % every == 0:
                 self._measure(state, kwargs["model"])
-                self._stop(self.hacking.reason(state.log_history), control)
+                reason = self.hacking.reason(state.log_history)
+                self._stop(reason and f"{reason} What is kept is as of {self.last_good}.", control)
 
         def finish(self, model: Any) -> None:
             """Put the adapter of the last good measurement into a policy whose reward was gamed."""
@@ -198,6 +200,7 @@ def alarms(
             if not self.hacking.fallen(state.log_history) and state.is_world_process_zero:
                 folder.mkdir(parents=True, exist_ok=True)
                 write_weights(folder / LAST_GOOD, trainable(policy))
+                self.last_good = f"update {state.global_step}" if state.global_step else "the start"
 
         def _stop(self, reason: str | None, control: Any) -> None:
             if reason and self.stopped_by is None:

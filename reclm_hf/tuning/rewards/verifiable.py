@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...data.splits import Split
+from ...profiles.dialogues import persons_part
 from ...profiles.evidence import HISTORY_ITEMS, histories
 from ...profiles.profile import USER_ITEMS, format_score, parse, well_formed
 from ...profiles.quality import centered, history_vectors, unit
@@ -159,13 +160,16 @@ class VerifiableReward:
     def __call__(self, completions: Sequence[Completion], user_id: Sequence[str], **others: Any) -> list[float]:
         """The rewards of replies, for TRL; the parts are logged where TRL offers to.
 
+        Judged is what a reply says of the person, as profiles are read later: a model that was tuned on dialogues calls
+        it "The person:" and may go on with similar people.
+
         Args:
             completions: n texts, or chats whose last message is the reply. user_id: whom each is about.
 
         Raises:
             KeyError: a user who is not in the data.
         """
-        parts = self.parts([reply_text(completion) for completion in completions], user_id)
+        parts = self.parts([persons_part(reply_text(completion)) for completion in completions], user_id)
         if log := others.get("log_metric"):
             for name in ("similarity", "format", "diversity"):
                 log(f"verifiable/{name}", float(parts[name].mean()))

@@ -115,6 +115,7 @@ def test_a_gamed_reward_ends_ppo_with_the_adapter_of_the_last_good_look(
     assert result.stopped_by
     assert result.stopped_by.startswith("hacking: the reward rose")
     assert "format fell from 0.900 to 0.500" in caplog.text
+    assert result.stopped_by.endswith("What is kept is as of update 2.")
     steps = [entry["step"] for entry in result.log_history if "watch/format" in entry]
     assert steps[:3] == [0, 2, 4]
     assert steps[-1] < 10

@@ -180,6 +180,15 @@ def test_it_is_called_as_trl_calls_a_reward_function() -> None:
     assert reply_text(chats[0]) == texts[0]
 
 
+def test_of_a_dialogues_reply_only_what_is_said_of_the_person_counts() -> None:
+    part = reward()
+    own, other = text(tastes(0)), text(tastes(4))
+    alone = part(completions=[own], user_id=["u0"])
+    told = [f"The person: {own}", f"The person: {own}\nSimilar person 1: {other}", f"{own}\nSimilar person 1: Use"]
+    assert part(completions=told, user_id=["u0"] * 3) == alone * 3
+    assert part(completions=[f"The person: {other}\nSimilar person 1: {own}"], user_id=["u0"]) < alone
+
+
 def test_every_text_is_encoded_once_and_all_new_ones_together() -> None:
     encoder = Words()
     part, neighbors = split()
