@@ -23,6 +23,7 @@ hypothesis.settings.register_profile("reclm", deadline=None)
 hypothesis.settings.load_profile("reclm")
 
 REPOSITORY = Path(__file__).parents[1]
+pytest_plugins = ["tests.hubserver.fixtures"]
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,9 @@ COMMANDS = (
     "train",
     "evaluate",
     "recommend",
+    "push",
+    "pull",
+    "verify",
 )
 _TRAINING = ("peft", "trl", "evaluate")
 EXIT_ERROR = 2

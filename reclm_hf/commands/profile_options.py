@@ -75,22 +75,27 @@ def add_form_options(parser: argparse.ArgumentParser, default: str | None, usual
 
 
 def profiles_path(args: argparse.Namespace, cut: str, side: Side, build: str = "") -> Path:
-    """The file of the profiles that the options ask for: in --profiles, else beside bundled data.
+    """The file of the profiles that the options ask for: in --profiles, else beside the data.
 
     Args:
-        args: with `data` and `profiles`. cut: "validation" or "test"; "" for a folder of no cut.
+        args: with `data` and `profiles`, each a folder or a Hub id. cut: "validation" or "test"; "" for a folder of no
+            cut.
         build: options of `reclm profiles build` that would write such profiles, for the error.
 
     Raises:
         TableError: neither is there.
     """
     from ..data.bundled import bundled_names, bundled_profiles_path
+    from ..data.hub_tables import profiles_beside
     from ..data.tables import TableError
 
     if args.profiles:
-        return Path(args.profiles) / cut / f"{side}_profiles.parquet"
+        return profiles_beside(args.profiles, cut, side)
     if args.data in bundled_names():
         return bundled_profiles_path(args.data, cut, side)
+    beside = profiles_beside(args.data, cut, side)
+    if beside.is_file():
+        return beside
     command = " ".join(filter(None, ["reclm profiles build", args.data, build]))
     raise TableError(f"{args.data} comes without profiles: run `{command}` and give its folder with --profiles.")
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..data.profile_tables import Side
     from ..data.splits import Split, Splits
+    from ..profiles.leakage import Certificate
 
 
 # Written out: importing the recommender here would slow down every command.
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from ..pipeline.texts import encode_items
     from ..recommender.text_encoder import TextEncoder
 
+    args.data, info, tables = _source(args.data)
     splits = load_splits(args.data)
     encoder = TextEncoder()
     spec = ModelSpec(
@@ -89,10 +91,34 @@ def run(args: argparse.Namespace) -> int:
     train_model(spec, inputs, options, folder, args.search)
     seconds = time.perf_counter() - started
     settings = {**asdict(spec), **asdict(options), "search": args.search}
-    write_manifest(folder / "model", splits, read.tables, seconds, settings, test_opened=False)
+    write_manifest(
+        folder / "model",
+        splits,
+        read.tables,
+        seconds,
+        settings,
+        test_opened=False,
+        certificates=read.certificates,
+        info=info,
+        tables=tables,
+    )
     model = folder / "model"
     lines = [f"{spec.label} trained on {splits.data.name}: {model}"]
     return finish(args, lines, {"model": str(model), "spec": spec.label}, f"reclm evaluate {model} --data {args.data}")
+
+
+def _source(data: str) -> tuple[str, dict[str, Any] | None, str | None]:
+    """A data source, a repository by its full commit; its `dataset.json`; and the repository, if it is one."""
+    from ..data.folder import read_info
+    from ..data.hub_tables import fetch_tables, hub_id
+
+    found = hub_id(data)
+    if found is None:
+        folder = Path(data).expanduser()
+        return data, read_info(folder) if folder.is_dir() else None, None
+    folder = fetch_tables(*found, ())
+    pinned = f"{found[0]}@{folder.name}"  # the cache names a snapshot by its commit
+    return pinned, read_info(folder), pinned
 
 
 @dataclass(frozen=True)
@@ -103,6 +129,12 @@ class _Profiles:
     users: dict[str, np.ndarray] = field(default_factory=dict)
     items: dict[str, np.ndarray] = field(default_factory=dict)
     folds: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    certificates: list[Certificate] = field(default_factory=list)
+
+    def certified(self, certificate: Certificate) -> None:
+        """Keep a certificate. Raises LeakageError where the table did not pass."""
+        certificate.require()
+        self.certificates.append(certificate)
 
 
 def _read_profiles(args: argparse.Namespace, splits: Splits, encoder: Any) -> _Profiles:
@@ -114,11 +146,11 @@ def _read_profiles(args: argparse.Namespace, splits: Splits, encoder: Any) -> _P
     for split in (splits.validation, splits.test):
         if args.profile_sides != "item":
             table = read.tables[split.name] = _profile_table(args, split, "user")
-            certify(table, split, splits.data.items).require()
+            read.certified(certify(table, split, splits.data.items))
             read.users[split.name] = encode_profiles(table, splits.data.user_ids, encoder)
         if args.profile_sides != "user":
             table = read.tables[f"{split.name}, items"] = _profile_table(args, split, "item")
-            certify_items(table, split, splits.data.items, _readers(args, split)).require()
+            read.certified(certify_items(table, split, splits.data.items, _readers(args, split)))
             read.items[split.name] = encode_profiles(table, splits.data.item_ids, encoder)
         if args.profile_fit == "cross_fit" and args.mode == "llm":
             read.folds[split.name] = [

@@ -1,4 +1,7 @@
-"""A data set as a folder: `items.parquet`, `interactions.parquet` and `dataset.json`, which says what they are."""
+"""A data set as a folder: `items.parquet`, `interactions.parquet` and `dataset.json`, which says what they are.
+
+On the Hub the interactions are divided by split, `interactions/train.parquet` and so on; such a folder is read alike.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .interactions import Interactions
 from .tables import INTERACTION_COLUMNS, ITEM_COLUMNS, SPLIT_NAMES, TableError, read_parquet, write_parquet
 
@@ -20,15 +25,22 @@ if TYPE_CHECKING:
 ITEMS_FILE = "items.parquet"
 INTERACTIONS_FILE = "interactions.parquet"
 INFO_FILE = "dataset.json"
+PART_FILES = {part: f"interactions/{part}.parquet" for part in ("train", "validation", "test")}
 _FORMAT = 1
 _log = logging.getLogger(__name__)
 
 
-def write_dataset(data: Interactions, folder: str | Path, info: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def write_dataset(
+    data: Interactions,
+    folder: str | Path,
+    info: Mapping[str, Any] | None = None,
+    parts: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, Any]:
     """Write both tables, then `dataset.json` as the last file: where it stands, the tables are whole.
 
     Args:
         info: what is known about the data: `licence`, `attribution`, `source`, `test_cut` (int64 microseconds UTC), ...
+        parts: train, validation and test -> [n] bool, its rows: a table for each instead of one for all.
 
     Returns:
         The content of `dataset.json`: `info` with name, rating rule, counts, fingerprint and the files' SHA-256.
@@ -40,7 +52,9 @@ def write_dataset(data: Interactions, folder: str | Path, info: Mapping[str, Any
     write_parquet(data.items, folder / ITEMS_FILE, ITEM_COLUMNS)
     rows = interaction_table(data)
     columns = {name: kind for name, kind in INTERACTION_COLUMNS.items() if name in rows.columns}
-    write_parquet(rows, folder / INTERACTIONS_FILE, columns)
+    chosen = {INTERACTIONS_FILE: slice(None)} if parts is None else _by_file(parts)
+    for name, kept in chosen.items():
+        write_parquet(rows[kept], folder / name, columns)
     content = {
         "format": _FORMAT,
         "name": data.name,
@@ -48,10 +62,16 @@ def write_dataset(data: Interactions, folder: str | Path, info: Mapping[str, Any
         "min_rating": data.min_rating,
         "counts": {"users": data.n_users, "items": data.n_items, "interactions": len(data.user)},
         "fingerprint": data.fingerprint(),
-        "sha256": {name: file_sha256(folder / name) for name in (ITEMS_FILE, INTERACTIONS_FILE)},
+        "sha256": {name: file_sha256(folder / name) for name in (ITEMS_FILE, *chosen)},
     }
     write_json(content, folder / INFO_FILE)
     return content
+
+
+def _by_file(parts: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    if set(parts) != set(PART_FILES) or not (np.sum(list(parts.values()), axis=0) == 1).all():
+        raise ValueError(f"parts: give masks for {', '.join(PART_FILES)} that hold every row once.")
+    return {name: parts[part] for part, name in PART_FILES.items()}
 
 
 def read_dataset(folder: str | Path) -> tuple[Interactions, dict[str, Any]]:
@@ -69,10 +89,24 @@ def read_dataset(folder: str | Path) -> tuple[Interactions, dict[str, Any]]:
         if (folder / name).is_file() and file_sha256(folder / name) != expected:
             _log.warning("%s: differs from the file that %s describes; it was changed since.", folder / name, INFO_FILE)
     name = str(info.get("name", folder.resolve().name))
-    items, interactions = read_parquet(folder / ITEMS_FILE), read_parquet(folder / INTERACTIONS_FILE)
+    items, interactions = read_parquet(folder / ITEMS_FILE), read_interactions(folder)
     data = Interactions.from_tables(items, interactions, name)
     # The rating rule was applied when the folder was written; it belongs to the fingerprint all the same.
     return replace(data, min_rating=info.get("min_rating")), info
+
+
+def read_interactions(folder: Path) -> pd.DataFrame:
+    """The interactions of a folder, in one file or divided by split; to divide them loses nothing, not even order.
+
+    Raises:
+        TableError: a file is absent or broken; of a divided table no part may be missing.
+    """
+    import pandas as pd
+
+    parts = [folder / name for name in PART_FILES.values()]
+    if (folder / INTERACTIONS_FILE).is_file() or not any(part.is_file() for part in parts):
+        return read_parquet(folder / INTERACTIONS_FILE)
+    return pd.concat([read_parquet(part) for part in parts], ignore_index=True)
 
 
 def read_info(folder: Path) -> dict[str, Any]:

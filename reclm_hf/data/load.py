@@ -1,12 +1,13 @@
-"""One way in for every command: a bundled name or a folder."""
+"""One way in for every command: a bundled name, a folder or a repository of tables on the Hub."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .bundled import bundled_info, bundled_names, load_bundled
-from .folder import INFO_FILE, INTERACTIONS_FILE, ITEMS_FILE, read_dataset
+from .folder import INFO_FILE, INTERACTIONS_FILE, ITEMS_FILE, read_dataset, read_info
+from .hub_tables import DATA_FILES, fetch_tables, hub_id
 from .tables import TableError
 
 if TYPE_CHECKING:
@@ -18,10 +19,11 @@ def load_interactions(source: str) -> Interactions:
     """Load a data set.
 
     Args:
-        source: the name of a bundled data set, or a folder with `items.parquet` and `interactions.parquet`.
+        source: the name of a bundled data set; a folder with `items.parquet` and `interactions.parquet`, or with the
+            interactions divided by split; or the Hub id of such a repository, `org/name` or `org/name@revision`.
 
     Raises:
-        TableError: there is neither, or a table is broken or invalid.
+        TableError: there is none of them, or a table is broken or invalid.
     """
     return _load(source)[0]
 
@@ -45,15 +47,19 @@ def load_splits(source: str) -> Splits:
     return temporal_split(data, cut=cut)
 
 
+def load_info(source: str) -> dict[str, Any]:
+    """What `dataset.json` says of a data set: licence, attribution, cut, ...; empty where there is none.
+
+    Raises:
+        TableError: as `load_interactions`, of what names no data set at all.
+    """
+    return bundled_info(source) if source in bundled_names() else read_info(_folder(source))
+
+
 def _load(source: str) -> tuple[Interactions, int | None]:
     if source in bundled_names():
         return load_bundled(source), bundled_info(source)["test_cut"]
-    folder = Path(source)
-    if not folder.is_dir():
-        raise TableError(
-            f"{source}: neither a bundled data set ({', '.join(bundled_names())}) nor a folder with {ITEMS_FILE} and "
-            f"{INTERACTIONS_FILE}. `reclm data import` makes such a folder from CSV, Parquet or the Hub."
-        )
+    folder = _folder(source)
     data, info = read_dataset(folder)
     cut = info.get("test_cut")
     if cut is not None and type(cut) is not int:
@@ -61,3 +67,16 @@ def _load(source: str) -> tuple[Interactions, int | None]:
             f"{folder / INFO_FILE}: 'test_cut' is {cut!r}; give whole microseconds since 1970 UTC, or null."
         )
     return data, cut
+
+
+def _folder(source: str) -> Path:
+    """The folder of a data set that is not bundled; fetched where it is on the Hub."""
+    folder, found = Path(source), hub_id(source)
+    if found is not None:
+        return fetch_tables(*found, DATA_FILES)
+    if not folder.is_dir():
+        raise TableError(
+            f"{source}: neither a bundled data set ({', '.join(bundled_names())}) nor a folder with {ITEMS_FILE} and "
+            f"{INTERACTIONS_FILE}. `reclm data import` makes such a folder from CSV, Parquet or the Hub."
+        )
+    return folder

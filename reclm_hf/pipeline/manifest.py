@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reclm_hf import __version__
+from reclm_hf.data.bundled import bundled_info, bundled_names
 from reclm_hf.data.folder import write_json
 from reclm_hf.data.splits import Splits
+from reclm_hf.profiles.leakage import certify
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from reclm_hf.data.interactions import Interactions
+    from reclm_hf.profiles.leakage import Certificate
 
 _PACKAGES = ("torch", "transformers", "numpy", "scipy", "pandas", "pyarrow", "safetensors")
 
 
 def write_manifest(
-    folder: Path, splits: Splits, profiles: Mapping[str, pd.DataFrame], seconds: float, options: Any, test_opened: bool
+    folder: Path,
+    splits: Splits,
+    profiles: Mapping[str, pd.DataFrame],
+    seconds: float,
+    options: Any,
+    test_opened: bool,
+    certificates: Sequence[Certificate] | None = None,
+    info: Mapping[str, Any] | None = None,
+    tables: str | None = None,
 ) -> dict[str, Any]:
     """Write and return the manifest of a finished run.
 
@@ -28,18 +42,31 @@ def write_manifest(
         test_opened: whether the run looked at targets of the test period.
         profiles: split name -> the profile table that was used.
         options: a dataclass of settings.
+        certificates: of these tables; None: tables named by a split alone are checked here.
+        info: the `dataset.json` of the data; None: that of the bundled data of this name, if there are any.
+        tables: the Hub repository that the data came from, `org/name@commit`.
     """
+    if certificates is None:
+        by_name = {split.name: split for split in (splits.validation, splits.test)}
+        certificates = [
+            certify(table, by_name[name], splits.data.items) for name, table in profiles.items() if name in by_name
+        ]
     manifest = {
+        **_stated(folder),
         "reclm_hf": __version__,
         "dataset": splits.data.name,
         "fingerprint": splits.fingerprint,
         "cuts": {split.name: split.cut for split in (splits.validation, splits.test)},
+        "data": _about(splits.data, info),
         "profiles": {name: profile_summary(table) for name, table in profiles.items()},
+        "certificates": [certificate.to_dict() for certificate in certificates],
         "options": asdict(options) if is_dataclass(options) and not isinstance(options, type) else dict(options),
         "versions": _versions(),
         "test_opened": "by the runner, after one refit with settings chosen on validation" if test_opened else "no",
         "seconds": round(seconds, 1),
     }
+    if tables is not None:
+        manifest["tables"] = tables
     write_json(manifest, folder / "manifest.json")
     return manifest
 
@@ -57,6 +84,23 @@ def profile_summary(table: pd.DataFrame) -> dict[str, Any]:
         "distinct": float(table["profile"].nunique() / max(len(table), 1)),
         "tokens_in": int(table["tokens_in"].sum()),
         "tokens_out": int(table["tokens_out"].sum()),
+    }
+
+
+def _stated(folder: Path) -> dict[str, Any]:
+    """What a recommender that was saved there states of its files, which stays; see `recommender.integrity`."""
+    path = folder / "manifest.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {name: found[name] for name in ("format", "kind", "repo_id", "files", "config_sha256") if name in found}
+
+
+def _about(data: Interactions, info: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Sizes of the data, and under which licence they are."""
+    if info is None:
+        info = bundled_info(data.name) if data.name in bundled_names() else {}
+    return {
+        "counts": {"users": data.n_users, "items": data.n_items, "interactions": len(data.user)},
+        **{name: info[name] for name in ("licence", "attribution") if name in info},
     }
 
 

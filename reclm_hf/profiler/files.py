@@ -12,22 +12,35 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from ..bundles import BUNDLES, ResolvedModel, resolve_model
+from ..bundles import BUNDLES, ResolvedModel, resolve_model, sha256_of
 from .configuration_reclm_profiler import PROFILER_CONFIG, RecLMProfilerConfig
 
 logger = logging.getLogger(__name__)
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+MANIFEST = "manifest.json"
 REPOSITORY_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 """What is ever fetched: weights as safetensors, settings and tokenizers. No code, no pickles, no subfolders."""
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+_READ = (
+    "*config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "token*",
+    "*tokens*.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+    "*.jinja",
+)
 _WEIGHTS = ("model*.safetensors", "model*.safetensors.index.json", ADAPTER_WEIGHTS)
 
 
@@ -42,17 +55,21 @@ def fetch(
 ) -> ResolvedModel:
     """A model's or adapter's files: a folder, the Hub or its cache at one commit, or a bundle that stands in.
 
+    Where a `manifest.json` among them states hashes, as those of pushed repositories do, the files are compared.
+
     Args:
         weights: whether they are needed; without, only settings and tokenizer are fetched.
 
     Raises:
         OSError: nothing of that name could be found or fetched; says why and what to do.
+        ValueError: a file differs from the manifest; names it.
         BundleError: neither could a bundle; see `resolve_model`.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     if Path(source).expanduser().is_dir():
+        check_hashes(Path(source).expanduser())
         return ResolvedModel(source, None, str(Path(source).expanduser()))
     if source in BUNDLES and not (token or cache_dir or local_files_only):
         return resolve_model(source, revision)  # asks the Hub once and shortly
@@ -76,7 +93,51 @@ def fetch(
             f"{source!r} could not be fetched ({type(error).__name__}: {reason[0] if reason else ''}); check the name, "
             "the revision, the network and, for a private one, the token, or pass the path of a folder"
         ) from error
+    check_hashes(Path(folder))
     return ResolvedModel(source, Path(folder).name, folder)
+
+
+def check_hashes(folder: Path) -> None:
+    """Compare the files of a folder that are read with what its manifest states; without hashes there is nothing to do.
+
+    Raises:
+        ValueError: a file differs from the manifest, or is read and not stated; names it. Or the manifest is broken.
+    """
+    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
+    if "files" not in manifest:
+        return
+    stated = manifest["files"]
+    if not isinstance(stated, Mapping) or not all(isinstance(entry, Mapping) for entry in stated.values()):
+        raise ValueError(f"{folder / MANIFEST}: 'files' does not hold names and hashes; fetch it again")
+    absent = [name for name in stated if not (name.endswith(".safetensors") or (folder / name).is_file())]
+    if any(_is_read(name) for name in absent):
+        raise ValueError(f"{folder} lacks {min(filter(_is_read, absent))}, which {MANIFEST} states: fetch it again")
+    for path in sorted(folder.iterdir()):
+        if not _is_read(path.name) or not path.is_file():
+            continue
+        if path.name not in stated:
+            raise ValueError(f"{path} is not among the files of {MANIFEST}: it was added since; fetch it again")
+        if path.stat().st_size != stated[path.name].get("size") or sha256_of(path) != stated[path.name].get("sha256"):
+            raise ValueError(
+                f"{path} differs from what {MANIFEST} states: changed or cut off since it was pushed. Fetch it again; "
+                f"or, where the change was meant, remove {MANIFEST}."
+            )
+
+
+def _is_read(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in _READ)
+
+
+def repository_files(found: ResolvedModel, token: str | bool | None = None) -> list[str]:
+    """Names of all files of a fetched repository, for a message; empty for a folder, or where nobody can tell."""
+    from huggingface_hub import list_repo_files
+
+    if found.revision is None or found.bundle is not None:
+        return []
+    try:
+        return list(list_repo_files(found.model_id, revision=found.revision, token=token))
+    except (OSError, ValueError):
+        return []
 
 
 def read_config(found: ResolvedModel, base_model: str | None = None) -> RecLMProfilerConfig:
@@ -133,8 +194,11 @@ def _of_stock_adapter(folder: Path, base_model: str | None) -> RecLMProfilerConf
         raise ValueError(f"{folder / ADAPTER_CONFIG}: base_model_name_or_path and revision: {error}") from error
 
 
-def require_weights(folder: Path, layout: str) -> None:
+def require_weights(folder: Path, layout: str, names: Callable[[], Iterable[str]] = tuple) -> None:
     """Check that the files of a layout are there.
+
+    Args:
+        names: asked, where a file is missing, for all files of the repository, of which some were not fetched.
 
     Raises:
         FileNotFoundError: one is missing. ValueError: the weights are there as a pickle only.
@@ -142,16 +206,17 @@ def require_weights(folder: Path, layout: str) -> None:
     if layout == "adapter":
         for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
             if not (folder / name).is_file():
-                raise _missing(folder, name)
+                raise _missing(folder, name, names)
     else:
         if not (folder / "config.json").is_file():
-            raise _missing(folder, "config.json")
+            raise _missing(folder, "config.json", names)
         if not any(folder.glob("*.safetensors")):
-            raise _missing(folder, "model.safetensors")
+            raise _missing(folder, "model.safetensors", names)
 
 
-def _missing(folder: Path, name: str) -> Exception:
-    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+def _missing(folder: Path, name: str, names: Callable[[], Iterable[str]]) -> Exception:
+    there = {path.name for path in folder.iterdir()} | set(names())
+    pickles = sorted(entry for entry in there if any(fnmatchcase(entry, pattern) for pattern in _PICKLES))
     if name.endswith(".safetensors") and pickles:
         return ValueError(
             f"{folder} has its weights as {', '.join(pickles)}: pickles can run code and are not read; save them as "
@@ -185,7 +250,7 @@ def write_folder(path: str | Path, write: Callable[[Path], None], *, layout: str
 
     Files of other names that stand at `path`, a card or other tensors for instance, are left alone; weights of an
     earlier save go. `profiler_config.json` is the first to go and the last to come: a folder without it was not
-    finished.
+    finished. A manifest that states hashes, of a repository that was pulled there, goes too: they would be old ones.
 
     Raises:
         FileExistsError: `path` holds a model of the other layout.
@@ -202,6 +267,8 @@ def write_folder(path: str | Path, write: Callable[[Path], None], *, layout: str
             write(fresh)
             written = {entry.name for entry in fresh.iterdir()}
             (path / PROFILER_CONFIG).unlink(missing_ok=True)
+            if (path / MANIFEST).is_file() and "files" in read_json(path / MANIFEST):
+                (path / MANIFEST).unlink()
             for pattern in _WEIGHTS:
                 for old in path.glob(pattern):
                     if old.name not in written:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..bundles import ResolvedModel, load_causal_lm
 from .configuration_reclm_profiler import DTYPES, RecLMProfilerConfig, current_prompts
-from .files import ADAPTER_CONFIG, fetch, read_config, require_weights
+from .files import ADAPTER_CONFIG, fetch, read_config, repository_files, require_weights
 from .processing_reclm_profiler import has_tokenizer, load_tokenizer
 from .weights import put_adapter
 
@@ -41,11 +41,12 @@ def load_parts(
     """
     found = fetch(source, revision, **options)
     config = read_config(found, base_model)
-    require_weights(Path(found.path), config.layout)
+    token = options.get("token")
+    require_weights(Path(found.path), config.layout, lambda: repository_files(found, token))
     adapter = config.layout == "adapter"
     base = fetch(config.base_model, config.base_revision, **options) if adapter else found
     if adapter:
-        _require_whole(base, source)
+        _require_whole(base, source, token)
         config = _with_base(config, base)
     model: Any
     model, base_tokenizer, _ = load_causal_lm(base.path, dtype=_precision(dtype, config.dtype))
@@ -68,11 +69,11 @@ def _precision(asked: str, configured: str) -> str:
     return fast_dtype() if chosen == "auto" else chosen
 
 
-def _require_whole(base: ResolvedModel, source: str | Path) -> None:
+def _require_whole(base: ResolvedModel, source: str | Path, token: str | bool | None) -> None:
     folder = Path(base.path)
     if (folder / ADAPTER_CONFIG).is_file():
         raise ValueError(f"the base model {base.model_id} of {source} is an adapter itself: merge it first")
-    require_weights(folder, "merged")
+    require_weights(folder, "merged", lambda: repository_files(base, token))
 
 
 def _with_base(config: RecLMProfilerConfig, base: ResolvedModel) -> RecLMProfilerConfig:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .files import read_string_lists, read_strings, read_tensors, write_atomically, write_strings
+from .files import read_string_lists, read_strings, read_tensors, require_short, write_atomically, write_strings
+from .integrity import renew_hashes
 from .lookup import index_of, positions_of, unknown_category
 from .ranking import BLOCK_CELLS, RankedBlock, Recommendations, block_users, rank_blocks, tie_order, top_k
 
@@ -65,7 +66,12 @@ class Catalog:
         self.seen_indices = np.asarray(self.seen_indices, dtype=np.int32)
         self.categories = self.categories or [[] for _ in self.item_ids]
         _require_one_each(self.item_ids, self.titles, self.categories)
-        fits = len(self.seen_indptr) == self.n_users + 1 and self.seen_indptr[-1] == len(self.seen_indices)
+        for what, texts in (("item id", self.item_ids), ("title", self.titles), ("user id", self.user_ids)):
+            require_short(what, texts)
+        require_short("category", list(chain.from_iterable(self.categories)))
+        fits = self.seen_indptr.shape == (self.n_users + 1,) and self.seen_indices.ndim == 1
+        fits = fits and self.seen_indptr[0] == 0 and self.seen_indptr[-1] == len(self.seen_indices)
+        fits = fits and bool((np.diff(self.seen_indptr) >= 0).all())
         if fits and len(self.seen_indices):
             fits = 0 <= self.seen_indices.min() <= self.seen_indices.max() < self.n_items
         if not fits:
@@ -156,7 +162,10 @@ class Catalog:
         return np.arange(first, self.n_items, dtype=np.int64)
 
     def save(self, folder: str | Path) -> None:
-        """Write catalog.parquet, users.parquet and catalog.safetensors; each file appears whole or not at all."""
+        """Write catalog.parquet, users.parquet and catalog.safetensors; each file appears whole or not at all.
+
+        A manifest of the folder that states hashes gets the new ones.
+        """
         from safetensors.numpy import save_file
 
         folder = Path(folder)
@@ -166,6 +175,7 @@ class Catalog:
         columns = {"item_id": self.item_ids, "title": self.titles}
         write_strings(folder / CATALOG_FILE, columns, {"categories": self.categories})
         write_strings(folder / USERS_FILE, {"user_id": self.user_ids})
+        renew_hashes(folder, (CATALOG_FILE, USERS_FILE, TENSORS_FILE))
 
     @classmethod
     def load(cls, folder: str | Path) -> Catalog:
@@ -175,7 +185,10 @@ class Catalog:
         categories = read_string_lists(folder / CATALOG_FILE, "categories")
         users = read_strings(folder / USERS_FILE, ("user_id",))["user_id"]
         seen = read_tensors(folder / TENSORS_FILE, ("seen_indptr", "seen_indices"))
-        return cls(items["item_id"], items["title"], users, seen["seen_indptr"], seen["seen_indices"], categories)
+        try:
+            return cls(items["item_id"], items["title"], users, seen["seen_indptr"], seen["seen_indices"], categories)
+        except ValueError as error:
+            raise ValueError(f"{folder}: {error}") from error
 
 
 def eligible_items(

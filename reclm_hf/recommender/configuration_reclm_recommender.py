@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 from transformers import PreTrainedConfig
@@ -110,7 +111,8 @@ class RecLMRecommenderConfig(PreTrainedConfig):
             `add_items` cannot end up in another space; the centring mean is a buffer of the model.
 
     Raises:
-        ValueError: an unknown backbone, preset, mode, side, fit or augmentation, or a combination that means nothing.
+        ValueError: an unknown backbone, preset, mode, side, fit or augmentation, a size that is no whole number, or a
+            combination that means nothing.
     """
 
     model_type = "reclm_recommender"
@@ -173,6 +175,9 @@ class RecLMRecommenderConfig(PreTrainedConfig):
             )
         if preset == "reference" and augmentation != "edge_dropout":
             raise ValueError("preset='reference' knows augmentation='edge_dropout' only; 'standard' has the others.")
+        _require_whole(0, n_users=n_users, n_items=n_items, nnz=nnz, n_layers=n_layers)
+        widths = {"embedding_dim": embedding_dim, "text_dim": text_dim, "profile_dim": profile_dim}
+        _require_whole(1, **widths, text_max_length=text_max_length)
         if n_layers < 1:
             raise ValueError(f"n_layers={n_layers} must be at least 1; 'bias_mf' is the backbone without propagation.")
         defaults = preset_values(preset, backbone)
@@ -220,3 +225,9 @@ class RecLMRecommenderConfig(PreTrainedConfig):
     def item_profiles(self) -> bool:
         """Whether profile vectors (real or placebo) enter the item side."""
         return self.profile_mode != "none" and self.profile_sides in ("both", "item")
+
+
+def _require_whole(least: int, **sizes: Any) -> None:
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name}={value!r}: give a whole number, {least} or more.")

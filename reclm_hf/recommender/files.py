@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 
+LONGEST_TEXT = 100_000
+"""Characters of an id, a title or a category: nobody shows a longer one, and a broken table may hold one."""
+
+
+def require_short(what: str, texts: Sequence[str]) -> None:
+    """Raise ValueError, naming position and length, where a text is longer than `LONGEST_TEXT`."""
+    lengths = list(map(len, texts))
+    if lengths and max(lengths) > LONGEST_TEXT:
+        position = lengths.index(max(lengths))
+        raise ValueError(
+            f"{what} {position + 1} has {lengths[position]:,} characters, more than {LONGEST_TEXT:,}: it begins with "
+            f"{texts[position][:40]!r}; shorten it"
+        )
+
+
 def write_atomically(path: Path, write: Callable[[str], Any]) -> None:
     """Call `write` with the name of a file beside `path`, then move it there whole; an OSError names `path`."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
@@ -87,9 +102,23 @@ def _read(path: Path, columns: Sequence[str], kind: pa.DataType) -> dict[str, li
     file = _open(path)
     try:
         table = file.read()
-        return {name: table.column(name).cast(kind).to_pylist() for name in columns}
+        found = {name: table.column(name).cast(kind) for name in columns}
+        for name, column in found.items():
+            _require_present(path, name, column)
+        return {name: column.to_pylist() for name, column in found.items()}
     except (pa.ArrowException, KeyError) as error:
         raise ValueError(f"{path} is not a readable table of {', '.join(columns)} ({error}): fetch it again") from error
+
+
+def _require_present(path: Path, name: str, column: pa.ChunkedArray) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    listed = pa.types.is_list(column.type)
+    texts = pc.list_flatten(column) if listed else column  # a row without a list has none of them
+    if texts.null_count:
+        row = "" if listed else f" in row {texts.is_null().index(True).as_py() + 1}"
+        raise ValueError(f"{path}: {name} is missing{row}: write the table again")
 
 
 def _open(path: Path) -> pq.ParquetFile:

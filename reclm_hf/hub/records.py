@@ -1,0 +1,206 @@
+"""What the run of an artefact wrote down, in the words of a repository's manifest; places on a machine are left out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..data.folder import file_sha256
+from .client import plain_id
+from .manifest import MANIFEST, input_entry, validate_manifest
+
+FIGURE_COLUMNS = (
+    "dataset",
+    "split",
+    "setting",
+    "row",
+    "kind",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "interval",
+    "n_users",
+    "n_targets",
+    "n_candidates",
+    "n_seeds",
+)
+RESULTS = "results.parquet"
+_PLACES = ("folder", "output", "settings_sha256")
+_SEED = re.compile(r"-seed\d+$")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_CARRIED = (
+    "seed",
+    "settings",
+    "versions",
+    "cost",
+    "data",
+    "profiles",
+    "certificates",
+    "figures",
+    "test_opened",
+    "measures",
+)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A JSON file of names and values; {} where there is none. Raises ValueError where it is broken."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON ({error}): repair it, or remove it to push without it.") from error
+    return found if isinstance(found, dict) else {}
+
+
+def run_record(folder: Path) -> dict[str, Any]:
+    """The manifest of a run; {} where the folder has none, or that of a repository it was pulled from."""
+    found = read_record(folder / MANIFEST)
+    return {} if _is_pulled(found) else found
+
+
+def _is_pulled(manifest: Mapping[str, Any]) -> bool:
+    # A recommender's folder states its files too, but no repository before it was pushed.
+    return bool(manifest.get("repo_id")) and "files" in manifest
+
+
+def with_earlier(source: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest, and what is not known by now from that of the repository that `source` was pulled from, if any."""
+    found = read_record(source / MANIFEST)
+    if not _is_pulled(found):
+        return manifest
+    earlier = validate_manifest(found)
+    carried = {name: manifest[name] or earlier[name] for name in _CARRIED}
+    known = {entry["role"]: entry for entry in earlier["inputs"]}
+    known |= {entry["role"]: entry for entry in manifest["inputs"] if entry["repo_id"] or entry["sha256"]}
+    unknown = [entry for entry in manifest["inputs"] if entry["role"] not in known]
+    return {
+        **manifest,
+        **carried,
+        "inputs": [*known.values(), *unknown],
+        "license": manifest["license"] or earlier["license"],
+        "details": {**earlier["details"], **manifest["details"]},
+    }
+
+
+def nameless(value: Any) -> Any:
+    """Plain values without places on a machine: of a path its last part, of an output nothing."""
+    if isinstance(value, Mapping):
+        return {name: nameless(entry) for name, entry in value.items() if name not in _PLACES}
+    if isinstance(value, list | tuple):
+        return [nameless(entry) for entry in value]
+    if isinstance(value, str) and is_place(value):
+        return Path(value).name
+    return value
+
+
+def is_place(value: str) -> bool:
+    """Whether a text is where something lies on this machine, and no Hub id."""
+    return value.startswith(("/", "~", "./", "../")) or "\\" in value or ("/" in value and Path(value).exists())
+
+
+def is_hub_id(value: str) -> bool:
+    """Whether a text is a Hub id of the form owner/name, and no folder that is there."""
+    if is_place(value):
+        return False
+    try:
+        return plain_id(value)[1] is None
+    except ValueError:
+        return False
+
+
+def repository_input(role: str, name: str) -> dict[str, Any]:
+    """An input that is a repository: `org/x@commit`, or `org/x` where the commit is not known.
+
+    Raises:
+        ValueError: no Hub id, or a revision that is no full commit.
+    """
+    repo_id, revision = plain_id(name)
+    if revision is not None and not _COMMIT.fullmatch(revision):
+        raise ValueError(f"{name}: name the full commit (40 hexadecimal digits) after @, or nothing.")
+    return input_entry(role, repo_id, repo_id, revision)
+
+
+def stage_inputs_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The tables that a tuning stage read, from its manifest: by checksum, or by Hub id."""
+    settings = record.get("settings", {})
+    found = []
+    for role, value in record.get("inputs", {}).items():
+        if role in ("model", "weights") or not isinstance(value, str):
+            continue
+        said = settings.get(role)
+        name = Path(said).name if isinstance(said, str) else role
+        checksum = value.removeprefix("sha256:") if value.startswith("sha256:") else None
+        repo_id = value if checksum is None and is_hub_id(value) else None
+        found.append(input_entry(role, repo_id or name, repo_id, None, checksum))
+    return found
+
+
+def data_of(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The data set of a run, from its manifest; None where it names none."""
+    if not record.get("fingerprint"):
+        return None
+    about = record.get("data") or {}
+    return {
+        "dataset": record.get("dataset"),
+        "fingerprint": record["fingerprint"],
+        "cuts": record.get("cuts", {}),
+        "counts": about.get("counts", {}),
+        "license": about.get("licence"),
+        "attribution": about.get("attribution"),
+    }
+
+
+def figures_of(path: Path, source: Path, label: str, asked: bool) -> list[dict[str, Any]]:
+    """Rows of a table of results that are about one recommender, and the floors beside it.
+
+    Args:
+        source: the recommender's folder, by which `reclm evaluate` names its row. label: by which a run names it.
+        asked: whether the table was named by the user: then a row has to be found.
+
+    Raises:
+        ValueError: no results there, or no row of this recommender in a table that was asked for.
+    """
+    import pandas as pd
+
+    from ..data.tables import read_parquet
+
+    file = path / RESULTS if path.is_dir() else path
+    table = read_parquet(file)
+    missing = [name for name in FIGURE_COLUMNS if name not in table.columns]
+    if missing:
+        raise ValueError(f"{file}: no table of results, it lacks {', '.join(missing)}. `reclm evaluate` writes one.")
+    models = table[table["kind"] == "model"]["row"].drop_duplicates().tolist()
+    own = next((row for row in models if _same_row(row, source, label)), None)
+    if own is None:
+        if asked:
+            there = ", ".join(map(str, models)) or "none"
+            raise ValueError(
+                f"{file} has no row of {source}; its recommenders: {there}. Evaluate this one (`reclm evaluate`) and "
+                "give that folder with --results."
+            )
+        return []
+    kept = table[(table["row"] == own) | (table["kind"] == "floor") | (table["row"] == f"{own} (mean user)")]
+    kept = kept[list(FIGURE_COLUMNS)].copy()
+    kept["row"] = [row.replace(str(own), _SEED.sub("", label)) for row in kept["row"].astype(str)]
+    return [{name: None if pd.isna(value) else value for name, value in row.items()} for row in kept.to_dict("records")]
+
+
+def _same_row(row: str, source: Path, label: str) -> bool:
+    if row in (label, _SEED.sub("", label), str(source)):
+        return True
+    return is_place(row) and Path(row).expanduser().resolve() == source.resolve()
+
+
+def file_input(role: str, path: Path) -> dict[str, Any]:
+    """An input that is a file, by its checksum."""
+    return input_entry(role, path.name, sha256=file_sha256(path))
+
+
+def of_seed(entries: Iterable[Any]) -> int | None:
+    """The first whole number among some candidates for a seed."""
+    return next((entry for entry in entries if type(entry) is int), None)

@@ -1,0 +1,140 @@
+"""Tables of results, and their report, as a data set repository."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..data.folder import write_text
+from ..data.tables import read_parquet, write_parquet
+from .dataset_configs import config_entry
+from .manifest import new_manifest
+from .records import (
+    FIGURE_COLUMNS,
+    RESULTS,
+    data_of,
+    is_place,
+    nameless,
+    of_seed,
+    repository_input,
+    run_record,
+    with_earlier,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .staging import PushOptions
+
+_TABLES = ("results", "comparisons", "beyond", "strata", "ablation", "case_study", "measures")
+_REPORTS = ("report.md", "report.svg")
+_MEAN_USER = " (mean user)"
+
+
+def stage_results(source: Path, place: Path, repo_id: str, options: PushOptions) -> dict[str, Any]:
+    """Bring the tables of an evaluation and its report into the empty folder `place`.
+
+    Rows that are named by a folder of this machine are named by the run instead, in the report as well.
+
+    Args:
+        source: a folder with `results.parquet`, of `reclm evaluate` or `reclm demo`.
+
+    Returns:
+        The manifest without `files`.
+
+    Raises:
+        ValueError: `results.parquet` is no table of results, or two folders would have one name.
+    """
+    tables = {name: read_parquet(path) for name in _TABLES if (path := source / f"{name}.parquet").is_file()}
+    results, record = tables["results"], run_record(source)
+    _require_results(results, source / RESULTS)
+    names = _row_names(results["row"])
+    _take_results(source, place, tables, names)
+    figures = results[list(FIGURE_COLUMNS)].assign(row=[_renamed(row, names) for row in results["row"]])
+    settings = nameless(record.get("options", {}))
+    verdicts = tables["comparisons"]["verdict"].value_counts() if "comparisons" in tables else {}
+    manifest = new_manifest(
+        "results",
+        repo_id,
+        inputs=[repository_input("tables", options.tables)] if options.tables else [],
+        seed=of_seed((settings.get("seed"),)),
+        settings=settings,
+        versions=record.get("versions", {}),
+        cost={"seconds": record["seconds"]} if "seconds" in record else {},
+        data=data_of(record),
+        profiles=record.get("profiles", {}),
+        certificates=record.get("certificates", []),
+        figures=figures.to_dict("records"),
+        test_opened=record.get("test_opened"),
+        details={
+            "configs": [
+                config_entry(place, name, {"train": f"{name}.parquet"}, default=name == "results") for name in tables
+            ],
+            "verdicts": {str(verdict): int(number) for verdict, number in dict(verdicts).items()},
+        },
+    )
+    found = with_earlier(source, manifest)
+    return {
+        **found,
+        "data": found["data"] or _data(results),
+        "test_opened": _opened(results, found["test_opened"]),
+        "title": options.title or found["title"],
+        "license": options.license or found["license"],
+    }
+
+
+def _require_results(results: pd.DataFrame, file: Path) -> None:
+    missing = [name for name in (*FIGURE_COLUMNS, "fingerprint") if name not in results.columns]
+    if missing or not len(results):
+        lack = ", ".join(missing) or "rows"
+        raise ValueError(f"{file}: no table of results, it lacks {lack}. `reclm evaluate` writes one.")
+
+
+def _data(results: pd.DataFrame) -> dict[str, Any]:
+    """What the rows say of the data, for results whose run left no manifest."""
+    first = results.iloc[0]
+    return {"dataset": first["dataset"], "fingerprint": first["fingerprint"], "cuts": {}, "counts": {}}
+
+
+def _opened(results: pd.DataFrame, said: str | None) -> str | None:
+    if said in (None, "no") and (results["split"] == "test").any():
+        return "by `reclm evaluate`, after training"
+    return said
+
+
+def _row_names(rows: pd.Series) -> dict[str, str]:
+    """Rows that are places on this machine -> what they are called elsewhere: `runs/NAME/model` is NAME."""
+    places = [row for row in map(str, rows.drop_duplicates()) if is_place(row.removesuffix(_MEAN_USER))]
+    names: dict[str, str] = {}
+    for row in sorted({row.removesuffix(_MEAN_USER) for row in places}, key=len, reverse=True):
+        path = Path(row).expanduser().resolve()
+        name = path.parent.name if path.name == "model" else path.name
+        if name in names.values() or name in set(rows):
+            raise ValueError(f"two rows of {RESULTS} would be called {name!r}: evaluate {row} under another name.")
+        names[row] = name
+    return names
+
+
+def _renamed(text: str, names: Mapping[str, str]) -> str:
+    for place, name in names.items():
+        text = text.replace(place, name)
+    return text
+
+
+def _take_results(source: Path, place: Path, tables: Mapping[str, pd.DataFrame], names: Mapping[str, str]) -> None:
+    from .staging import take
+
+    reports = [name for name in _REPORTS if (source / name).is_file()]
+    if not names:
+        take(source, place, [*(f"{name}.parquet" for name in tables), *reports])
+        return
+    for name, table in tables.items():
+        texts = {column: table[column] for column in ("row", "a", "b", "reason") if column in table.columns}
+        kept = {
+            column: [_renamed(value, names) if isinstance(value, str) else value for value in values]
+            for column, values in texts.items()
+        }
+        write_parquet(table.assign(**kept), place / f"{name}.parquet")
+    for name in reports:
+        write_text(_renamed((source / name).read_text(encoding="utf-8"), names), place / name)
