@@ -10,6 +10,7 @@ from .. import __version__
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
 
 LIBRARY = "reclm-hf"
 
@@ -47,6 +48,15 @@ def plain_id(name: str) -> tuple[str, str | None]:
     except HFValidationError as error:
         raise ValueError(f"{name!r} is no Hub id of the form owner/name ({error}).") from error
     return repo_id, revision or None
+
+
+def repository_files(api: HfApi, repo_id: str, repo_type: str, revision: str | None) -> Iterator[RepoFile]:
+    """The files of a repository at a revision, with their sizes and hashes; folders are gone through."""
+    from huggingface_hub.hf_api import RepoFile
+
+    for entry in api.list_repo_tree(repo_id, recursive=True, revision=revision, repo_type=repo_type):
+        if isinstance(entry, RepoFile):
+            yield entry
 
 
 @contextmanager

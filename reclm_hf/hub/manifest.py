@@ -23,7 +23,9 @@ FORMAT = 1
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_LIMIT = 16 * 2**20  # bytes: a manifest is read whole before anything of it is trusted
+LIMIT = 16 * 2**20
+"""Bytes: a manifest is read whole before anything of it is trusted."""
+
 _MAPPINGS = ("settings", "versions", "cost", "profiles", "measures", "details")
 _EMPTY: dict[str, Any] = {
     "inputs": [],
@@ -112,8 +114,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: the folder is no copy of a repository that `reclm push` wrote.")
-    if path.stat().st_size > _LIMIT:
-        raise ValueError(f"{path} is larger than {_LIMIT // 2**20} MiB: no manifest of ours is.")
+    if path.stat().st_size > LIMIT:
+        raise ValueError(f"{path} is larger than {LIMIT // 2**20} MiB: no manifest of ours is.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:

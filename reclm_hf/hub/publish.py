@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..data.folder import file_sha256
-from .client import hub_api, hub_errors, plain_id
+from .client import hub_api, hub_errors, plain_id, repository_files
 from .kinds import ALWAYS, Kind
 from .manifest import MANIFEST
 from .records import run_record
@@ -124,7 +124,9 @@ def _check_base(api: HfApi, source: Path, base_model: str) -> None:
         return
     repo_id, revision = plain_id(base_model)
     with hub_errors(repo_id, "comparing the weights of"):
-        files = [file for file in _tree(api, repo_id, "model", revision) if file.path.endswith(".safetensors")]
+        files = [
+            file for file in repository_files(api, repo_id, "model", revision) if file.path.endswith(".safetensors")
+        ]
         hashes = [
             file.lfs.sha256
             if file.lfs is not None
@@ -150,7 +152,7 @@ def _write(api: HfApi, staged: Staged, repo_id: str, private: bool | None) -> Pu
     )
     info = api.repo_info(repo_id, repo_type=kind.repo_type)
     _check_visibility(repo_id, kind, bool(info.private), private)
-    there = {file.path: file for file in _tree(api, repo_id, kind.repo_type, info.sha)}
+    there = {file.path: file for file in repository_files(api, repo_id, kind.repo_type, info.sha)}
     stale = _stale(api, staged, repo_id, info.sha, there)
     operations = _operations(staged, there, stale)
     head, changed = info.sha, bool(operations)
@@ -176,14 +178,6 @@ def _check_visibility(repo_id: str, kind: Kind, is_private: bool, wanted: bool |
         f"{repo_id} is open to everybody, and what would be pushed {why}. Make it private on its settings page, choose "
         "another name, or say --public if everybody may have it."
     )
-
-
-def _tree(api: HfApi, repo_id: str, repo_type: str, revision: str | None) -> Iterator[RepoFile]:
-    from huggingface_hub.hf_api import RepoFile
-
-    for entry in api.list_repo_tree(repo_id, recursive=True, revision=revision, repo_type=repo_type):
-        if isinstance(entry, RepoFile):
-            yield entry
 
 
 def _stale(api: HfApi, staged: Staged, repo_id: str, head: str | None, there: Mapping[str, RepoFile]) -> list[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .client import hub_api, hub_errors, plain_id
+from .client import hub_api, hub_errors, plain_id, repository_files
 from .kinds import ALWAYS, KINDS
-from .manifest import MANIFEST, check_files, read_manifest
+from .manifest import LIMIT, MANIFEST, check_files, read_manifest
 from .safety import check_names
 
 if TYPE_CHECKING:
@@ -55,16 +55,13 @@ def pull(
     folder, api = Path(folder).expanduser(), hub_api(endpoint, token)
     with hub_errors(repo_id, "pulling"):
         repo_type, commit = _find(api, repo_id, repo_type, revision or named)
-        names = api.list_repo_files(repo_id, repo_type=repo_type, revision=commit)
-        if MANIFEST not in names:
-            raise ValueError(
-                f"{repo_id} has no {MANIFEST}, so it was not pushed by `reclm push`; fetch it with `hf download`."
-            )
+        sizes = {file.path: int(file.size) for file in repository_files(api, repo_id, repo_type, commit)}
+        _require_manifest(sizes, repo_id)
         _require_free(folder, repo_id)
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = folder.parent / f".{folder.name}.pulling"
         manifest = _fetch_manifest(api, repo_id, repo_type, commit, fresh)
-        wanted = _wanted(manifest, names, repo_id, repo_type, code)
+        wanted = _wanted(manifest, sizes, repo_id, repo_type, code)
         _fetch(api, repo_id, repo_type, commit, fresh, wanted)
     try:
         check_files(fresh, manifest, [name for name in wanted if name not in ALWAYS])
@@ -93,6 +90,15 @@ def _find(api: HfApi, repo_id: str, repo_type: str | None, revision: str | None)
     raise AssertionError("a loop that returns or raises")
 
 
+def _require_manifest(sizes: Mapping[str, int], repo_id: str) -> None:
+    if MANIFEST not in sizes:
+        raise ValueError(
+            f"{repo_id} has no {MANIFEST}, so it was not pushed by `reclm push`; fetch it with `hf download`."
+        )
+    if sizes[MANIFEST] > LIMIT:
+        raise ValueError(f"{repo_id}: {MANIFEST} is larger than {LIMIT // 2**20} MiB: no manifest of ours is.")
+
+
 def _fetch_manifest(api: HfApi, repo_id: str, repo_type: str, commit: str, fresh: Path) -> dict[str, Any]:
     api.hf_hub_download(repo_id, MANIFEST, repo_type=repo_type, revision=commit, local_dir=fresh)
     try:
@@ -102,24 +108,30 @@ def _fetch_manifest(api: HfApi, repo_id: str, repo_type: str, commit: str, fresh
         raise ValueError(f"{repo_id}: {error}".replace(str(fresh) + os.sep, "")) from error
 
 
-def _wanted(manifest: dict[str, Any], names: Iterable[str], repo_id: str, repo_type: str, code: bool) -> list[str]:
-    """The files to fetch: on the allow-list of the kind, and listed in the manifest."""
+def _wanted(manifest: dict[str, Any], sizes: Mapping[str, int], repo_id: str, repo_type: str, code: bool) -> list[str]:
+    """The files to fetch: on the allow-list of the kind, and as the manifest lists them, as far as sizes tell."""
     kind = KINDS[manifest["kind"]]
     if kind.repo_type != repo_type:
         raise ValueError(f"{repo_id} is a {repo_type} repository, but its manifest is that of a {kind.name}.")
-    there, listed = sorted(names), manifest["files"]
+    listed = manifest["files"]
     try:
         check_names(listed, kind, code=True)
-        travel = check_names(there, kind, code=code)
+        travel = check_names(sizes, kind, code=code)
     except ValueError as error:
         raise ValueError(f"{repo_id}: {error}") from error
     unlisted = [name for name in travel if name not in listed and name not in ALWAYS]
     if unlisted:
         logger.warning("%s: not in its manifest and left out: %s", repo_id, ", ".join(unlisted[:5]))
-    absent = sorted(set(listed) - set(there))
+    absent = sorted(set(listed) - set(sizes))
     if absent:
         raise ValueError(f"{repo_id} lacks {absent[0]}, though its manifest lists it: push it again.")
     wanted = [name for name in travel if name in listed or name in ALWAYS]
+    for name in wanted:
+        if name in listed and sizes[name] != listed[name]["size"]:
+            raise ValueError(
+                f"{repo_id}: {name} has {sizes[name]} bytes, but {MANIFEST} says {listed[name]['size']}: changed or "
+                "cut off. Push it again."
+            )
     missing = kind.missing(wanted)
     if missing:
         raise ValueError(f"{repo_id} is no whole {kind.name}: {', '.join(missing).replace('|', ' or ')} is missing.")

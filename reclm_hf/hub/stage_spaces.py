@@ -52,10 +52,11 @@ def stage_space(source: Path, place: Path, repo_id: str, options: PushOptions) -
         ValueError: front matter that the Hub would not take, an app that is not there or no Python, or a version of
             gradio in `requirements.txt`, which the Hub takes from the front matter.
     """
-    front, _ = front_matter(source)
-    app = source / str(front.get("app_file", "app.py"))
-    if not app.is_file():
-        raise ValueError(f"{source / _README}: app_file is {app.name!r}, which is not there.")
+    from .staging import listing
+
+    app = front_matter(source)[0].get("app_file", "app.py")
+    if app not in listing(source):
+        raise ValueError(f"{source / _README}: app_file is {app!r}, which is not there.")
     _require_own_gradio(source / "requirements.txt")
     _take(source, place, KINDS["space"])
     return _manifest("space", source, repo_id, options)

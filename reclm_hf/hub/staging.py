@@ -19,6 +19,18 @@ CARD = "README.md"
 _LINKED = 2**20
 """Larger files (bytes) are linked into place instead of copied."""
 
+_USED = {
+    "recommender": ("code", "tables", "results"),
+    "profiler-adapter": ("base_model",),
+    "profiler": ("base_model",),
+    "reward-model": ("base_model",),
+    "tables": ("profiles", "instructions", "preferences"),
+    "results": ("tables",),
+    "space": (),
+    "metric": (),
+}
+"""Which of the options that not every kind has mean something for a kind."""
+
 _TEXT_ENDINGS = (".json", ".jinja", ".md", ".py", ".txt", ".yaml", ".svg")
 _TEXT_LIMIT = 4 * 2**20
 
@@ -83,6 +95,7 @@ def stage(
     options = options or PushOptions()
     kind = kind_of(source) if options.kind is None else kind_named(options.kind)
     require_files(source, kind)
+    _require_meaning(kind, options)
     manifest = stager_of(kind)(source, place, repo_id, options)
     names = check_names(listing(place), kind, code=options.code)
     text = write_manifest({**manifest, "files": file_entries(place, names)}, place)
@@ -127,6 +140,15 @@ def take_file(origin: Path, target: Path) -> None:
         except OSError:  # a system without links
             pass
     shutil.copyfile(origin, target)
+
+
+def _require_meaning(kind: Kind, options: PushOptions) -> None:
+    """Refuse an option that would be left aside: who gives it expects something of it."""
+    shared = {name for names in _USED.values() for name in names}
+    given = sorted(name for name in shared - set(_USED[kind.name]) if getattr(options, name))
+    if given:
+        named = {"code": "--with-code"}.get(given[0], f"--{given[0].replace('_', '-')}")
+        raise ValueError(f"{named} means nothing for a {kind.name}: leave it out.")
 
 
 def _check_texts(place: Path, names: Iterable[str], secrets: tuple[str, ...]) -> None:

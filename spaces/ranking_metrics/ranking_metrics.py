@@ -90,9 +90,7 @@ def _hits(ranked: Sequence[str], relevant: Sequence[str], row: int) -> np.ndarra
         ValueError: nothing is relevant, or an item is recommended twice; names the row (from 0).
     """
     if not len(relevant):
-        raise ValueError(
-            f"references: row {row} is empty. Leave users without relevant items out."
-        )
+        raise ValueError(f"references: row {row} is empty. Leave users without relevant items out.")
     if len(set(ranked)) != len(ranked):
         raise ValueError(f"predictions: row {row} recommends an item twice. Keep the first of each.")
     wanted = set(relevant)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -17,8 +17,13 @@ LABEL = "bias_mf-standard-none"
 
 
 @cache
+def _place() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="reclm-artefacts-")  # until this process ends
+
+
+@cache
 def _made(kind: str) -> Path:
-    folder = Path(mkdtemp(prefix="reclm-artefacts-"))
+    folder = Path(_place().name) / kind
     {"recommender": _recommender, "adapter": _adapter, "base": _base, "merged": _merged}[kind](folder)
     return folder
 

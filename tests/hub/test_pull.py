@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
+from reclm_hf.hub.manifest import LIMIT, MANIFEST
 from reclm_hf.hub.publish import Pushed, push
 from reclm_hf.hub.pull import pull
 from reclm_hf.hub.staging import PushOptions
 from tests.hub.artefacts import copy_of
 from tests.hubserver.loopback import LoopbackHub
-
-MANIFEST = "manifest.json"
 
 
 @pytest.fixture
@@ -112,6 +111,11 @@ def test_a_file_that_is_gone(repo: str, tmp_path: Path) -> None:
 def test_a_manifest_that_leaves_a_file_out(repo: str, tmp_path: Path) -> None:
     change_manifest(repo, lambda content: content["files"].pop("users.parquet"))  # type: ignore[attr-defined]
     refused(repo, tmp_path, r"no whole recommender: users\.parquet is missing")
+
+
+def test_a_manifest_without_end(repo: str, tmp_path: Path) -> None:
+    upload(repo, MANIFEST, b" " * (LIMIT + 1))
+    refused(repo, tmp_path, "manifest.json is larger than 16 MiB")
 
 
 def test_an_unknown_kind(repo: str, tmp_path: Path) -> None:

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from reclm_hf.hub.publish import push
+from reclm_hf.hub.pull import pull
 from reclm_hf.hub.stage_spaces import front_matter, stage_metric, stage_space
 from reclm_hf.hub.staging import PushOptions, stage
+from reclm_hf.hub.verify import verify
 
 COMMIT = "b" * 40
 METRIC = Path(__file__).parents[2] / "spaces" / "ranking_metrics"
@@ -148,3 +151,18 @@ def test_a_metric_that_evaluate_could_not_load_is_refused(tmp_path: Path) -> Non
     (tmp_path / "mine" / "mine.py").write_text("import numpy\nimport evaluate, datasets\n")
     with pytest.raises(ValueError, match=r"mine\.py, line 2: `evaluate` reads one import a line"):
         stage_metric(tmp_path / "mine", tmp_path / "place", "org/mine", PushOptions())
+
+
+def test_a_space_is_pushed_and_pulled(space: Path, tmp_path: Path, hub: Any) -> None:
+    from huggingface_hub import HfApi
+
+    repo_id = f"{hub.namespace}/cold-start"
+    push(space, repo_id, progress=False)
+    assert HfApi().space_info(repo_id).sdk == "gradio"
+    assert set(hub.files(repo_id, "space")) == {
+        *("README.md", "app.py", "manifest.json", "parts/text.py", "requirements.txt", ".gitattributes")
+    }
+    folder = pull(repo_id, tmp_path / "pulled")
+    for name in ("app.py", "parts/text.py", "requirements.txt"):
+        assert (folder / name).read_bytes() == (space / name).read_bytes()
+    assert [check.name for check in verify(repo_id, cache=tmp_path / "cache") if not check.passed] == []

@@ -10,7 +10,7 @@ import pytest
 
 from reclm_hf.data.folder import write_json
 from reclm_hf.hub.manifest import check_files, read_manifest
-from reclm_hf.hub.staging import PushOptions, Staged, stage
+from reclm_hf.hub.staging import PushOptions, Staged, stage, take_file
 from tests.hub.artefacts import LABEL, copy_of, results, run_folder
 
 COMMIT = "c" * 40
@@ -184,6 +184,32 @@ def test_a_token_stops_the_push(tmp_path: Path) -> None:
     (model / "chat_template.jinja").write_text("{# Authorization: Bearer x #}")
     with pytest.raises(ValueError, match=r"chat_template\.jinja holds an Authorization header"):
         staged(model, tmp_path / "second")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "named"),
+    [
+        ("recommender", {"base_model": "org/x"}, "--base-model"),
+        ("base", {"code": True}, "--with-code"),
+        ("merged", {"tables": "org/x"}, "--tables"),
+    ],
+)
+def test_an_option_without_meaning_is_refused(
+    kind: str, options: dict[str, object], named: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=f"{named} means nothing for a"):
+        staged(copy_of(kind, tmp_path / "source"), tmp_path / "place", **options)
+
+
+def test_large_files_are_linked_and_never_changed(tmp_path: Path) -> None:
+    origin, target = tmp_path / "large.json", tmp_path / "place" / "large.json"
+    origin.write_text(json.dumps("x" * 2**21))
+    before = origin.read_bytes()
+    take_file(origin, target)
+    assert target.is_symlink()
+    assert target.read_bytes() == before
+    write_json({}, target)  # as a stage that changes a configuration does
+    assert origin.read_bytes() == before
 
 
 def test_code_travels_on_request(tmp_path: Path) -> None:

@@ -29,4 +29,5 @@ def _app(state: State, *routers: APIRouter) -> FastAPI:
     app.add_exception_handler(errors.HubError, errors.answer_refusal)
     app.add_exception_handler(RequestValidationError, errors.answer_malformed)
     app.add_exception_handler(HTTPException, errors.answer_unknown)
+    app.add_exception_handler(Exception, errors.answer_bug)
     return app

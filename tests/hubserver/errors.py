@@ -5,12 +5,17 @@ The clients tell their exceptions by these headers, so that a refusal without th
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Mapping
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+logger = logging.getLogger(__name__)
 
 
 class HubError(Exception):
@@ -101,6 +106,16 @@ async def answer_unknown(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     message = f"{request.method} {request.url.path}: {error.detail}"
     return await answer_refusal(request, HubError(error.status_code, message))
+
+
+async def answer_bug(request: Request, error: Exception) -> JSONResponse:
+    """The answer where a handler fails. Clients take it for a passing trouble and try again for half a minute, which
+    looks like a hang: so it is logged, and kept for the fixture to fail on."""
+    told = f"{request.method} {request.url.path}\n{''.join(traceback.format_exception(error))}"
+    if not isinstance(error, ClientDisconnect):
+        logger.error("bug of the test Hub: %s", told)
+        request.app.state.hub.bugs.append(told)
+    return await answer_refusal(request, HubError(500, "Internal Server Error"))
 
 
 def _header_text(message: str) -> str:

@@ -49,10 +49,10 @@ def remote_hub(hub_server: HubServer, tmp_path_factory: pytest.TempPathFactory) 
         other_token=add(other),
         cache=tmp_path_factory.mktemp("hf-home"),
     )
-    bugs = hub_server.log.bugs
-    hub_server.log.clear()
+    bugs = "\n".join(hub_server.state.bugs)
+    hub_server.state.bugs.clear()
     if bugs:
-        pytest.fail("bugs of the test Hub:\n" + "\n".join(bugs))
+        pytest.fail(f"bugs of the test Hub:\n{bugs}")
 
 
 @pytest.fixture

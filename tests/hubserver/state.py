@@ -30,6 +30,7 @@ class State:
     accounts: Accounts = field(default_factory=Accounts)
     page_size: int = 1000
     part_size: int = 64 * 1024 * 1024  # bytes; a larger file is uploaded in parts of this size
+    bugs: list[str] = field(default_factory=list)
     key: bytes = field(default_factory=lambda: secrets.token_bytes(16))
 
     def signed(self, base: str, path: str) -> str:

@@ -85,6 +85,7 @@ def test_push_and_pull(hub: LoopbackHub, folder: Path) -> None:
     assert list(api.list_models(author=hub.namespace, filter=["other"])) == []
 
     (folder / "config.json").write_text('{"a": 1}')
+    (folder / "README.md").unlink()
     second = api.upload_folder(repo_id=repo, folder_path=folder, delete_patterns="README.md").oid
     for revision, config in ((first, "{}"), (second, '{"a": 1}'), ("main", '{"a": 1}')):
         place = Path(snapshot_download(repo, revision=revision))

@@ -27,7 +27,7 @@ def test_model_shards_adapter(hub: LoopbackHub, tmp_path: Path) -> None:
     base, adapter = AutoModelForCausalLM.from_pretrained(whole), f"{hub.namespace}/adapter"
     lora = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
     with_adapter = get_peft_model(base, lora).eval()
-    with_adapter.save_pretrained(tmp_path)
+    with_adapter.save_pretrained(str(tmp_path))
     HfApi().create_repo(adapter)
     HfApi().upload_folder(repo_id=adapter, folder_path=tmp_path)
     assert PeftConfig.from_pretrained(adapter).base_model_name_or_path == whole

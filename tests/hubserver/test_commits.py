@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -100,6 +103,23 @@ def test_many_at_once(remote_hub: LoopbackHub) -> None:
         assert {answer.status for answer in answers} == {200}
     assert len(remote_hub.files(raw.id)) == 25
     assert len(remote_hub.history(raw.id)) == 25
+
+
+def test_a_slow_commit(remote_hub: LoopbackHub) -> None:
+    """What others commit while the lines of a commit come in stays."""
+    raw = Raw(remote_hub)
+    lines = ({"key": "header", "value": {"summary": "slow"}}, regular("slow.txt", b"1"))
+    body = "\n".join(json.dumps(line) for line in lines).encode()
+    connection = HTTPConnection(urlsplit(remote_hub.endpoint).netloc, timeout=30)
+    connection.putrequest("POST", f"/api/models/{raw.id}/commit/main")
+    connection.putheader("Authorization", f"Bearer {remote_hub.token}")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body[:20])
+    raw.put(a_txt="a")
+    connection.send(body[20:])
+    assert connection.getresponse().status == 200
+    connection.close()
+    assert remote_hub.files(raw.id).keys() == {".gitattributes", "a.txt", "slow.txt"}
 
 
 @pytest.mark.parametrize(

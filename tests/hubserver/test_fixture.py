@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -12,50 +13,80 @@ from huggingface_hub import HfApi, constants, create_repo, hf_hub_download
 from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.utils import httpx
 
-from tests.hubserver.libraries import library_modules
+from tests.hubserver.late import when_loaded
+from tests.hubserver.libraries import library_modules, pointed_at
 from tests.hubserver.loopback import LoopbackHub
+from tests.hubserver.raw import call
+from tests.hubserver.server import HubServer
 from tests.hubserver.watch import other_hosts
-
-_past: list[LoopbackHub] = []
 
 
 def test_every_call_reaches_the_server(hub: LoopbackHub) -> None:
     """Plain functions, which take the endpoint from a module variable, and the token from the environment."""
-    _past.append(hub)
     repo = create_repo("first").repo_id
     assert repo == f"{hub.namespace}/first"
     HfApi().upload_file(path_or_fileobj=b"{}", path_in_repo="config.json", repo_id=repo)
     path = Path(hf_hub_download(repo, "config.json"))
     assert path.is_relative_to(hub.cache)
-    assert ("POST", "/api/repos/create", 200) in [(each.method, each.path, each.status) for each in hub.requests]
+    assert [(each.method, each.path, each.status) for each in hub.requests] == [
+        ("POST", "/api/repos/create", 200),
+        ("POST", f"/api/models/{repo}/preupload/main", 200),
+        ("POST", f"/api/models/{repo}/commit/main", 200),
+        ("HEAD", f"/{repo}/resolve/main/config.json", 200),
+        ("GET", f"/{repo}/resolve/main/config.json", 200),
+    ]
     assert hub.files(repo).keys() == {".gitattributes", "config.json"}
     assert len(hub.history(repo)) == 2
 
 
-def test_all_is_as_before_after_it() -> None:
-    """Comes after a test with the fixture: the process is offline, and nowhere a trace of the Hub is left."""
-    if not _past:
-        pytest.skip("runs after the test above")
-    traces = (_past[-1].endpoint, str(_past[-1].cache), _past[-1].token)
+def test_all_is_as_before_after_it(remote_hub: LoopbackHub) -> None:
+    """The process is offline again, and nowhere in the libraries is a trace of the Hub left."""
+
+    def traces() -> list[str]:
+        words = (remote_hub.endpoint, str(remote_hub.cache), remote_hub.token)
+        return [
+            f"{name}.{variable}"
+            for name, module in library_modules().items()
+            for variable, value in list(vars(module).items())
+            if isinstance(value, (str, Path, frozenset, dict, list)) and any(word in str(value) for word in words)
+        ]
+
+    with pointed_at(remote_hub.endpoint, remote_hub.cache, remote_hub.token):
+        HfApi().create_repo("first")
+        assert not constants.HF_HUB_OFFLINE
+        assert "HF_HUB_OFFLINE" not in os.environ
+        wanted = (
+            "huggingface_hub.constants.ENDPOINT",
+            "datasets.config.HF_ENDPOINT",
+            "transformers.utils.HF_MODULES_CACHE",
+        )
+        assert set(wanted) <= set(traces())
+    before = len(remote_hub.requests)
+    assert traces() == []
     assert os.environ["HF_HUB_OFFLINE"] == "1"
     assert "HF_TOKEN" not in os.environ
-    assert constants.HF_HUB_OFFLINE
     with pytest.raises(OfflineModeIsEnabled):
-        HfApi().whoami(token="hf_no")
-    left = [
-        f"{name}.{variable} = {value!r}"
-        for name, module in library_modules().items()
-        for variable, value in list(vars(module).items())
-        if isinstance(value, (str, Path, frozenset, dict, list)) and any(trace in str(value) for trace in traces)
-    ]
-    assert left == []
-    assert not [place for place in sys.path if any(trace in place for trace in traces)]
+        HfApi().whoami(token=remote_hub.token)
+    assert len(remote_hub.requests) == before
 
 
-def test_namespaces_differ(hub: LoopbackHub) -> None:
-    assert hub.namespace not in [past.namespace for past in _past]
-    assert hub.cache not in [past.cache for past in _past]
-    assert hub.requests == []
+def test_namespaces_differ(hub: LoopbackHub, hub_server: HubServer) -> None:
+    owners = {account.name for account in hub_server.state.accounts.tokens.values()}
+    assert hub.namespace in owners
+    assert not list(hub_server.state.storage.root.glob(f"*/{hub.namespace}"))
+    assert (hub.requests, list(hub.cache.iterdir())) == ([], [])
+
+
+def test_when_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module loaded later is changed before anybody copies from it."""
+    (tmp_path / "late_settings.py").write_text("PLACE = 'far'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with when_loaded("late_settings", lambda module: setattr(module, "PLACE", "near")):
+        settings = importlib.import_module("late_settings")
+    assert settings.PLACE == "near"
+    assert importlib.reload(settings).PLACE == "far"
+    assert not [finder for finder in sys.meta_path if type(finder).__module__.startswith("tests.hubserver")]
+    del sys.modules["late_settings"]
 
 
 def test_other_hosts_are_noticed() -> None:
@@ -100,3 +131,16 @@ def test_child_process(hub: LoopbackHub, tmp_path: Path) -> None:
     environment = hub.environment(home=tmp_path, token=hub.other_token)
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [hub.other_namespace, str(tmp_path)]
+
+
+def test_a_bug_of_the_server_is_kept(hub_server: HubServer) -> None:
+    """It answers 500, and what went wrong is there to be told when the test ends."""
+    token = hub_server.state.accounts.add("broken")
+    url = f"{hub_server.state.endpoint}/api/models/broken"
+    repo = hub_server.state.storage.create("models", "broken/repo", private=False, sdk=None)
+    repo.save()
+    (repo.folder / "repo.json").write_text("{}")
+    answer = call(f"{url}/repo", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status == 500
+    assert "TypeError" in hub_server.state.bugs.pop()
+    hub_server.state.storage.delete(repo)

@@ -1,18 +1,12 @@
-"""Between the socket and the handlers: the log of requests, connections that break, and bugs that do not pass silently.
-
-A bug of this server answers 500, which the clients take for a passing trouble and try again for half a minute: it would
-look like a hang. Hence every such bug is logged and kept, for the fixture to fail on.
-"""
+"""Between the socket and the handlers: the log of requests, and connections that break."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from dataclasses import dataclass
 from threading import Lock
 
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -52,7 +46,6 @@ class Log:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self.bugs: list[str] = []
         self.breaks: list[Break] = []
         self._lock = Lock()
 
@@ -62,7 +55,7 @@ class Log:
 
     def clear(self) -> None:
         with self._lock:
-            self.requests, self.bugs, self.breaks = [], [], []
+            self.requests, self.breaks = [], []
 
     def breaking(self, path: str) -> Break | None:
         """Which break this request meets."""
@@ -116,20 +109,14 @@ class Wire:
         try:
             if broken is None or broken.after:
                 await self.app(scope, receive, watched)
-        except ClientDisconnect:
-            logger.info("%s %s: the client went away", scope["method"], path)
-        except Exception:
-            self._bug(f"{scope['method']} {path}\n{traceback.format_exc()}")
+        except Exception as error:
+            logger.debug("%s %s: %r", scope["method"], path, error)  # told already, by `errors.answer_bug`
         if status == 0:
             self.log.add(Request(scope["method"], path, 0))
         if broken is not None:
             if not broken.after:
                 await receive()  # the first piece of the body, where there is one: in the middle of it
             await _hang_up(scope, receive)
-
-    def _bug(self, told: str) -> None:
-        logger.error("bug in the test Hub: %s", told)
-        self.log.bugs.append(told)
 
 
 async def _hang_up(scope: Scope, receive: Receive) -> None:

@@ -40,7 +40,7 @@ def kill_at(hub: LoopbackHub, match: str, *command: str, after: bool = False) ->
     seen = len(hub.requests)
     with subprocess.Popen(
         [sys.executable, "-c", COMMAND, *command],
-        env=hub.environment(),
+        env=hub.environment() | {"TMPDIR": str(hub.cache)},  # a killed process leaves its own files behind
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from reclm_hf.baselines import FLOORS
-from reclm_hf.commands import verify as command
+from reclm_hf.commands.main import main
 from reclm_hf.data.folder import write_json
 from reclm_hf.data.splits import Splits
 from reclm_hf.evaluation.protocol import evaluate
@@ -166,10 +165,11 @@ def test_floors_are_fitted_again_where_they_are_asked_for(hub: LoopbackHub, run:
     options = PushOptions(tables=f"{hub.namespace}/tables", results=str(tmp_path / "results"))
     found = push(run.model, f"{hub.namespace}/recommender", options, progress=False)
     assert isinstance(found, Pushed)
-    assert failed(verify(found.repo_id, floors=True)) == {}
+    kept: dict[str, Any] = {"floors": True, "cache": tmp_path / "kept"}
+    assert failed(verify(found.repo_id, **kept)) == {}
     edited(found.repo_id, lambda manifest: manifest["figures"][0].update(value=0.5))
     assert set(failed(verify(found.repo_id))) == set(), "a floor's figure stands as it was pushed"
-    assert "value is 0.5 in the manifest" in failed(verify(found.repo_id, floors=True))["floors"]
+    assert "value is 0.5 in the manifest" in failed(verify(found.repo_id, **kept))["floors"]
 
 
 def test_tables_are_certified_again(hub: LoopbackHub, run: Run, tmp_path: Path) -> None:
@@ -210,22 +210,13 @@ def test_an_adapter_must_load_on_the_base_that_it_names(hub: LoopbackHub, tmp_pa
 def test_the_command_says_line_by_line_what_was_found(
     hub: LoopbackHub, pushed: Pushed, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_command(pushed.repo_id) == 0
+    assert main(["verify", pushed.repo_id]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("✓ passed")
     assert "files: 5 files have the sizes and hashes" in lines[0]
     assert lines[-1] == f"Next: reclm pull {pushed.repo_id}"
     edited(pushed.repo_id, lambda manifest: manifest["figures"][-1].update(n_users=7))
-    assert run_command(pushed.repo_id, "--json") == 1
+    assert main(["verify", pushed.repo_id, "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["passed"] is False
     assert [check["name"] for check in found["checks"] if not check["passed"]] == ["figures"]
-
-
-def run_command(*arguments: str) -> int:
-    """The command as `reclm` runs it."""
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["verify", *(word for word in arguments if word != "--json")])
-    args.json = "--json" in arguments
-    return int(args.run(args))

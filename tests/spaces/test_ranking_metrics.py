@@ -123,16 +123,20 @@ def test_the_app_computes_and_needs_gradio_only_to_be_shown(evaluate: Any, monke
         app.build()
 
 
-def test_loaded_from_the_hub(hub: Any) -> None:
-    """By repository id, over HTTP, from the Space that it is pushed to."""
+def test_loaded_from_the_hub(hub: Any, tmp_path: Path) -> None:
+    """By repository id, over HTTP, from the Space that it is pushed to; and from a folder that it is pulled to."""
     import evaluate
-    from huggingface_hub import HfApi
+
+    from reclm_hf.hub.publish import push
+    from reclm_hf.hub.pull import pull
 
     repo_id = f"{hub.namespace}/ranking_metrics"
-    api = HfApi(endpoint=hub.endpoint, token=hub.token)
-    api.create_repo(repo_id, repo_type="space", space_sdk="gradio")
-    api.upload_folder(repo_id=repo_id, repo_type="space", folder_path=FOLDER)
+    push(FOLDER, repo_id, progress=False)
+    pulled = pull(repo_id, tmp_path / "ranking_metrics")
     ranked, relevant = lists()
-    found = evaluate.load(repo_id).compute(predictions=ranked, references=relevant, k=list(KS))
-    assert found == pytest.approx(evaluate.load(str(FOLDER)).compute(predictions=ranked, references=relevant, k=KS))
+    expected = None
+    for place in (str(FOLDER), repo_id, str(pulled)):
+        found = evaluate.load(place).compute(predictions=ranked, references=relevant, k=list(KS))
+        assert found == (expected or found)
+        expected = found
     assert any("ranking_metrics.py" in request.path for request in hub.requests if request.method == "GET")
