@@ -14,7 +14,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     parser = subparsers.add_parser("evaluate", help="evaluate saved recommenders on the test period beside the floors")
     parser.add_argument("models", metavar="MODEL", nargs="+", help="folders or Hub ids")
-    parser.add_argument("--data", default=DEFAULT, help=f"a folder or a name ({DEFAULT})")
+    parser.add_argument("--data", default=DEFAULT, help=f"a folder, a name or a Hub id ({DEFAULT})")
     parser.add_argument("--output", type=Path, default=Path("runs/evaluate"), metavar="FOLDER")
     parser.set_defaults(run=run)
 

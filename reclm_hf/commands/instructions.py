@@ -40,7 +40,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("instructions", help="chats to tune a profiler on")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     build = actions.add_parser("build", help="two-turn dialogues about users and their neighbours")
-    build.add_argument("data", metavar="DATA", nargs="?", default=DEFAULT, help=f"a folder or a name ({DEFAULT})")
+    build.add_argument(
+        "data", metavar="DATA", nargs="?", default=DEFAULT, help=f"a folder, a name or a Hub id ({DEFAULT})"
+    )
     build.add_argument(
         "--profiles", metavar="FOLDER", help="of `reclm profiles build`; default: the tables shipped with bundled data"
     )

@@ -23,7 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("measure", help="measure a model's profiles before or after a stage of tuning")
     parser.add_argument("model", metavar="MODEL", help="Hub id or folder: chat model, merged or adapter profiler")
     parser.add_argument("--revision", help="of the model on the Hub")
-    parser.add_argument("--data", default=DEFAULT, help="a folder or a name (%(default)s)")
+    parser.add_argument("--data", default=DEFAULT, help="a folder, a name or a Hub id (%(default)s)")
     parser.add_argument("--cut", choices=("validation", "test"), default="validation", help="as of which cut")
     parser.add_argument(
         "--profiles",

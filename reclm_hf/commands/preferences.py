@@ -31,7 +31,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("preferences", help="better and worse profiles for a reward model")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     build = actions.add_parser("build", help="pair every well-formed profile with a worse one, of six kinds")
-    build.add_argument("data", metavar="DATA", nargs="?", default=DEFAULT, help=f"a folder or a name ({DEFAULT})")
+    build.add_argument(
+        "data", metavar="DATA", nargs="?", default=DEFAULT, help=f"a folder, a name or a Hub id ({DEFAULT})"
+    )
     build.add_argument(
         "--profiles", metavar="FOLDER", help="of `reclm profiles build`; default: the table shipped with bundled data"
     )

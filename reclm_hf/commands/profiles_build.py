@@ -24,7 +24,9 @@ def add_build(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     from ..data.bundled import DEFAULT
 
     build = actions.add_parser("build", help="profiles of all users and items; resumable, writes only what changed")
-    build.add_argument("data", metavar="DATA", nargs="?", default=DEFAULT, help=f"a folder or a name ({DEFAULT})")
+    build.add_argument(
+        "data", metavar="DATA", nargs="?", default=DEFAULT, help=f"a folder, a name or a Hub id ({DEFAULT})"
+    )
     build.add_argument("--cut", choices=("validation", "test", "both"), default="both", help="as of which cut")
     build.add_argument(
         "--sides", choices=_SIDES, default="both", help="profiles of users, items, or both (%(default)s)"

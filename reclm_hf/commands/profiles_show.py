@@ -29,7 +29,7 @@ def add_show(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
     show = actions.add_parser("show", help="a profile, its evidence, and whose history each of its phrases comes from")
     show.add_argument("user", metavar="USER", nargs="?", help="user id as in the data; not with --item")
-    show.add_argument("data", metavar="DATA", nargs="?", help=f"a folder or a name ({DEFAULT})")
+    show.add_argument("data", metavar="DATA", nargs="?", help=f"a folder, a name or a Hub id ({DEFAULT})")
     show.add_argument(
         "--profiles", metavar="FOLDER", help="of `reclm profiles build` or `update`; default: the shipped"
     )

@@ -30,7 +30,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     from ..data.bundled import DEFAULT
 
     parser = subparsers.add_parser("train", help="train a recommender; resumable")
-    parser.add_argument("data", metavar="DATA", nargs="?", default=DEFAULT, help=f"a folder or a name ({DEFAULT})")
+    parser.add_argument(
+        "data", metavar="DATA", nargs="?", default=DEFAULT, help=f"a folder, a name or a Hub id ({DEFAULT})"
+    )
     parser.add_argument("--backbone", choices=BACKBONES, default="lightgcn")
     parser.add_argument("--preset", choices=("reference", "standard", "floor_residual"), default="floor_residual")
     parser.add_argument("--profile-mode", choices=MODES, default="none", dest="mode")

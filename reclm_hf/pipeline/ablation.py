@@ -18,6 +18,7 @@ import numpy as np
 
 from reclm_hf.data.bundled import bundled_names, bundled_profiles
 from reclm_hf.data.folder import file_sha256, write_json, write_text
+from reclm_hf.data.hub_tables import profiles_beside
 from reclm_hf.data.load import load_splits
 from reclm_hf.data.profile_tables import read_profiles
 from reclm_hf.data.splits import Splits
@@ -137,9 +138,11 @@ def run_ablation(options: AblationOptions, say: Callable[[str], None], encoder: 
 
 def _profiles(options: AblationOptions, cut: str) -> pd.DataFrame:
     if options.profiles:
-        return read_profiles(Path(options.profiles) / cut / USER_TABLE)
+        return read_profiles(profiles_beside(options.profiles, cut, "user"))
     if options.data in bundled_names():
         return bundled_profiles(options.data, cut)
+    if (beside := profiles_beside(options.data, cut, "user")).is_file():
+        return read_profiles(beside)
     raise TableError(
         f"{options.data} comes without profiles, and their tables name the neighbours: run `reclm profiles build "
         f"{options.data}` and give its folder as `profiles`."

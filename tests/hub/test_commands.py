@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,10 @@ from tests.hub.artefacts import copy_of, run_folder
 from tests.hubserver.loopback import LoopbackHub
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     assert main([*words, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
 
 
 def test_a_dry_run_lists_files_and_shows_the_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,7 +33,7 @@ def test_a_dry_run_lists_files_and_shows_the_card(tmp_path: Path, capsys: pytest
     assert "## Limits" in shown
     assert shown.endswith("Next: the same command without --dry-run pushes it\n")
     assert str(tmp_path) not in shown
-    (found,) = said(capsys, "push", str(model), "org/mine", "--dry-run")["dry_run"]  # type: ignore[misc]
+    (found,) = said(capsys, "push", str(model), "org/mine", "--dry-run")["dry_run"]
     assert found["files"]["model.safetensors"] == size
     assert found["card"].startswith("---\n")
 
@@ -41,7 +43,7 @@ def test_there_and_back(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     model, repo = copy_of("recommender", tmp_path / "model"), f"{hub.namespace}/mine"
-    (one,) = said(capsys, "push", str(model), repo)["pushed"]  # type: ignore[misc]
+    (one,) = said(capsys, "push", str(model), repo)["pushed"]
     assert (one["changed"], one["url"]) == (True, f"{hub.endpoint}/{repo}")
     assert main(["push", str(model), repo]) == 0
     shown, _ = capsys.readouterr()

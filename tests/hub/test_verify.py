@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reclm_hf.hub.checking import Check
+from reclm_hf.hub.checking import Artefact, Check
 from reclm_hf.hub.staging import PushOptions, stage
 from reclm_hf.hub.verify import verify
+from reclm_hf.hub.verify_models import _figures, check_recommender
 from tests.hub.artefacts import LABEL, copy_of, run_folder
 from tests.hub.small_tables import write_data, write_profiles
 
@@ -99,6 +100,22 @@ def test_a_recommender_without_tables_says_that_nothing_was_run(tmp_path: Path) 
     assert not [check for check in checks if not check.passed]
     assert [check.name for check in checks if check.skipped] == ["figures"]
     assert "names no tables" in checks[-1].detail
+
+
+def test_means_over_seeds_and_tables_without_a_commit_are_told_apart(tmp_path: Path) -> None:
+    splits = write_data(tmp_path / "data")
+    figures = [
+        {"kind": "model", "split": "test", "n_seeds": 3, "row": "a"},
+        {"kind": "floor", "split": "test", "n_seeds": 1, "row": "b"},
+    ]
+    manifest = {"data": {"dataset": "checkerboard"}, "inputs": [], "figures": figures, "seed": 0, "kind": "recommender"}
+    artefact = Artefact(tmp_path, manifest, tmp_path)
+    found = list(_figures(artefact, splits))
+    assert [(check.name, check.skipped) for check in found] == [("figures of several seeds", True), ("floors", True)]
+    pinned = {"role": "tables", "repo_id": "org/tables", "revision": None}
+    (check,) = check_recommender(Artefact(tmp_path, manifest | {"inputs": [pinned]}, tmp_path))
+    assert not check.passed
+    assert "org/tables are not pinned to a commit" in check.detail
 
 
 def test_a_recommender_that_is_another_one_is_found(tmp_path: Path) -> None:

@@ -227,12 +227,16 @@ def profiles_file(args: RefineArguments) -> Path:
         TableError: none is named, and the data come without.
     """
     from ...data.bundled import bundled_names, bundled_profiles_path
+    from ...data.hub_tables import profiles_beside
 
     if args.profiles is not None:
         path = Path(args.profiles).expanduser()
-        return path / args.cut / "user_profiles.parquet" if path.is_dir() else path
+        return path if path.is_file() else profiles_beside(str(path), args.cut, "user")
     if args.data in bundled_names():
         return bundled_profiles_path(str(args.data), args.cut, "user")
+    beside = profiles_beside(str(args.data), args.cut, "user")
+    if beside.is_file():
+        return beside
     raise TableError(
         f"{args.data} comes without profiles: run `reclm profiles build {args.data}` and give its folder as --profiles."
     )
