@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ FOLDERS: dict[str, dict[str, object]] = {
 }
 
 
-def fill(folder: Path, files: dict[str, object]) -> Path:
+def fill(folder: Path, files: Mapping[str, object]) -> Path:
     for name, content in files.items():
         text = content if isinstance(content, str) else json.dumps(content)
         (folder / name).write_text(text)

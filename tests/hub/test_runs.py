@@ -47,7 +47,7 @@ def test_three_repositories_and_a_pin(hub: LoopbackHub, demo: Path) -> None:
         assert manifest["figures"]
     assert HfApi().dataset_info(f"{name}-tables").private
     again = list(push_run(demo, name, PushOptions(license="mit"), progress=False))
-    assert not [one.repo_id for one in again if not isinstance(one, Pushed) or one.changed]
+    assert not [one for one in again if not isinstance(one, Pushed) or one.changed]
 
 
 def test_a_dry_run_needs_no_hub(demo: Path) -> None:
