@@ -1,4 +1,4 @@
-"""The process that makes and pushes: `hub_maker.py FOLDER NAMESPACE`; prints what its models answer as JSON."""
+"""The process that makes and pushes: `hub_maker.py FOLDER PREFIX`; prints what its models answer as JSON."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ def reclm(*words: str) -> None:
         raise SystemExit(f"reclm {' '.join(words)}: exit code {code}")
 
 
-def make(namespace: str) -> dict[str, Any]:
-    """Train, evaluate, push: a recommender with its tables and results, an adapter with its base model."""
+def make(prefix: str) -> dict[str, Any]:
+    """Train, evaluate, push: a recommender with its tables and results, an adapter with its base model.
+
+    prefix: what the names of all repositories begin with, `NAMESPACE/` for instance.
+    """
     from reclm_hf.auto import RecLMRecommender
     from tests.profiler.models import adapted, logits, profiler, save_base
 
@@ -36,12 +39,12 @@ def make(namespace: str) -> dict[str, Any]:
     reclm("evaluate", "runs/toy/model", "--data", "data", "--output", "runs/evaluate")
     save_base(Path("base"))
     profiler("base").save_pretrained("adapter")
-    tables = f"{namespace}/toy-tables"
+    tables = f"{prefix}toy-tables"
     reclm("push", "data", tables, "--profiles", "profiles")
-    reclm("push", "runs/toy/model", f"{namespace}/toy", "--tables", tables, "--results", "runs/evaluate")
-    reclm("push", "runs/evaluate", f"{namespace}/toy-results", "--tables", tables)
-    reclm("push", "base", f"{namespace}/tiny-base")
-    reclm("push", "adapter", f"{namespace}/tiny-profiler", "--base-model", f"{namespace}/tiny-base")
+    reclm("push", "runs/toy/model", f"{prefix}toy", "--tables", tables, "--results", "runs/evaluate")
+    reclm("push", "runs/evaluate", f"{prefix}toy-results", "--tables", tables)
+    reclm("push", "base", f"{prefix}tiny-base")
+    reclm("push", "adapter", f"{prefix}tiny-profiler", "--base-model", f"{prefix}tiny-base")
     model = RecLMRecommender.from_pretrained("runs/toy/model")
     return {
         "lists": model.recommend(list(USERS), k=5).item_ids,

@@ -1,4 +1,4 @@
-"""The process that is given nothing but names: `hub_user.py NAMESPACE`; prints what it got as JSON."""
+"""The process that is given nothing but names: `hub_user.py PREFIX`; prints what it got as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 REPOSITORIES = ("toy-tables", "toy", "toy-results", "tiny-base", "tiny-profiler")
 
 
-def use(namespace: str) -> dict[str, Any]:
+def use(prefix: str) -> dict[str, Any]:
     """Recommend, open the data set, ask the adapter, verify all of it."""
     from datasets import load_dataset
     from peft import AutoPeftModelForCausalLM
@@ -21,14 +21,14 @@ def use(namespace: str) -> dict[str, Any]:
     from reclm_hf.commands.main import main
     from tests.profiler.models import logits
 
-    model = RecLMRecommender.from_pretrained(f"{namespace}/toy")
-    users = load_dataset(f"{namespace}/toy-tables", "user_profiles")
-    streamed = load_dataset(f"{namespace}/toy-tables", "user_profiles", split="test", streaming=True)
-    results = load_dataset(f"{namespace}/toy-results", split="train")
-    tuned = AutoPeftModelForCausalLM.from_pretrained(f"{namespace}/tiny-profiler")
+    model = RecLMRecommender.from_pretrained(f"{prefix}toy")
+    users = load_dataset(f"{prefix}toy-tables", "user_profiles")
+    streamed = load_dataset(f"{prefix}toy-tables", "user_profiles", split="test", streaming=True)
+    results = load_dataset(f"{prefix}toy-results", split="train")
+    tuned = AutoPeftModelForCausalLM.from_pretrained(f"{prefix}tiny-profiler")
     known = users["test"]["user_id"][:]
     with redirect_stdout(sys.stderr):
-        codes = {name: main(["verify", f"{namespace}/{name}"]) for name in REPOSITORIES}
+        codes = {name: main(["verify", f"{prefix}{name}"]) for name in REPOSITORIES}
     return {
         "users": known,
         "streamed": [row["user_id"] for row in streamed],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,15 @@ from tests.hubserver.loopback import LoopbackHub
 FOLDER = Path(__file__).parent
 
 
-def run(hub: LoopbackHub, program: str, place: Path, token: str, *words: str) -> dict[str, Any]:
-    """Run one of the programs with caches of its own, and in a folder that holds nothing of the other's."""
+def run(environment: Mapping[str, str], program: str, place: Path, *words: str) -> dict[str, Any]:
+    """Run one of the programs with caches of its own, and in a folder that holds nothing of the other's.
+
+    Args:
+        environment: names the Hub and the token. place: a folder to be made.
+    """
     place.mkdir()
-    home = place / "hf-home"
-    environment = {**hub.environment(home=home, token=token), "RECLM_CACHE": str(place / "cache")}
+    token, home = environment["HF_TOKEN"], place / "hf-home"
+    environment = {**environment, "HF_HOME": str(home), "RECLM_CACHE": str(place / "cache")}
     command = [sys.executable, str(FOLDER / program), *words]
     done = subprocess.run(command, env=environment, cwd=place, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-6000:]
@@ -34,8 +39,18 @@ def run(hub: LoopbackHub, program: str, place: Path, token: str, *words: str) ->
 
 
 def test_what_one_pushes_another_uses(hub: LoopbackHub, tmp_path: Path) -> None:
-    made = run(hub, "hub_maker.py", tmp_path / "a", hub.token, str(tmp_path / "a"), hub.namespace)
-    used = run(hub, "hub_user.py", tmp_path / "b", hub.read_token, hub.namespace)
+    prefix, home = f"{hub.namespace}/", tmp_path / "b" / "hf-home"
+    made = run(
+        hub.environment(home=tmp_path / "a" / "hf-home"), "hub_maker.py", tmp_path / "a", str(tmp_path / "a"), prefix
+    )
+    used = run(hub.environment(home=home, token=hub.read_token), "hub_user.py", tmp_path / "b", prefix)
+    check_equal(made, used)
+    _check_pins(hub)
+    _check_a_changed_card(hub, tmp_path)
+
+
+def check_equal(made: dict[str, Any], used: dict[str, Any]) -> None:
+    """What the second process got is what the first one had, and every repository was verified."""
     assert used["lists"] == made["lists"]
     np.testing.assert_allclose(used["scores"], made["scores"], atol=1e-6)
     np.testing.assert_allclose(used["logits"], made["logits"], atol=1e-5)
@@ -43,8 +58,6 @@ def test_what_one_pushes_another_uses(hub: LoopbackHub, tmp_path: Path) -> None:
     assert used["users"] == used["streamed"] == list(USERS)
     assert {"popularity", "toy", "toy (mean user)"} <= set(used["rows"])
     assert set(used["verified"].values()) == {0}
-    _check_pins(hub)
-    _check_a_changed_card(hub, tmp_path)
 
 
 def _check_pins(hub: LoopbackHub) -> None:
