@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "`reclm demo`. The token comes from HF_TOKEN or `hf auth login`. What holds ids or profiles of users becomes "
         "a private repository. Cut off anywhere, the same command goes on.",
     )
-    parser.add_argument("source", metavar="SOURCE", type=Path, help="folder of the artefact, or of a run")
+    parser.add_argument("source", metavar="SOURCE", help="folder of the artefact or of a run, or a bundled data set")
     parser.add_argument("repo_id", metavar="ORG/NAME", help="repository; made where it is not there")
     parser.add_argument("--kind", choices=KINDS, help="default: told by the files")
     access = parser.add_mutually_exclusive_group()
@@ -52,15 +52,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Push, or show what would be pushed."""
+    from ..data.bundled import bundled_folder, bundled_names
     from ..hub.publish import push
     from ..hub.runs import is_run, push_run
 
     shared: dict[str, Any] = {"endpoint": args.endpoint, "dry_run": args.dry_run}
-    if args.kind is None and is_run(args.source):
+    source = bundled_folder(args.source) if args.source in bundled_names() else Path(args.source)
+    if args.kind is None and is_run(source):
         _require_no_inputs(args)
-        found = list(push_run(args.source, args.repo_id, _options(args), **shared))
+        found = list(push_run(source, args.repo_id, _options(args), **shared))
     else:
-        found = [push(args.source, args.repo_id, _options(args), **shared)]
+        found = [push(source, args.repo_id, _options(args), **shared)]
     return _said(args, found)
 
 
