@@ -13,6 +13,7 @@ from .client import hub_api, hub_errors, plain_id, repository_files
 from .kinds import ALWAYS, KINDS
 from .manifest import LIMIT, MANIFEST, check_files, read_manifest
 from .safety import check_names
+from .staging import CARD
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -52,7 +53,8 @@ def pull(
         OSError: it cannot be reached, or nobody may see it.
     """
     repo_id, named = plain_id(repo_id)
-    folder, api = Path(folder).expanduser(), hub_api(endpoint, token)
+    # Resolved: what is moved into place at the end must not be a link to it.
+    folder, api = Path(folder).expanduser().resolve(), hub_api(endpoint, token)
     with hub_errors(repo_id, "pulling"):
         repo_type, commit = _find(api, repo_id, repo_type, revision or named)
         sizes = {file.path: int(file.size) for file in repository_files(api, repo_id, repo_type, commit)}
@@ -139,12 +141,17 @@ def _wanted(manifest: dict[str, Any], sizes: Mapping[str, int], repo_id: str, re
 
 
 def _fetch(api: HfApi, repo_id: str, repo_type: str, commit: str, fresh: Path, wanted: list[str]) -> None:
-    escaped = [name.replace("[", "[[]").replace("*", "[*]").replace("?", "[?]") for name in wanted]
-    api.snapshot_download(repo_id, repo_type=repo_type, revision=commit, local_dir=fresh, allow_patterns=escaped)
+    from tqdm.auto import tqdm
+
+    # One by one: `snapshot_download` takes a Hub that does not answer for a folder that is whole already.
+    for name in tqdm(wanted, desc=repo_id, unit="file"):
+        api.hf_hub_download(repo_id, name, repo_type=repo_type, revision=commit, local_dir=fresh)
 
 
 def _require_free(folder: Path, repo_id: str) -> None:
     """Refuse a folder that holds anything but an earlier pull of this repository, as it was pulled."""
+    from .cards import render_card
+
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     try:
@@ -153,6 +160,8 @@ def _require_free(folder: Path, repo_id: str) -> None:
         ours = earlier["repo_id"] == repo_id and there <= {*earlier["files"], *ALWAYS}
         if ours:
             check_files(folder, earlier, sorted(there - set(ALWAYS)))
+            card = folder / CARD
+            ours = not card.is_file() or card.read_text(encoding="utf-8") == render_card(earlier)
     except (OSError, ValueError):
         ours = False
     if not ours:

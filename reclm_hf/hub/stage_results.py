@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .staging import PushOptions
 
-_TABLES = ("results", "comparisons", "beyond", "strata", "ablation", "case_study", "measures")
+_TABLES = ("results", "comparisons", "beyond", "strata")
 _REPORTS = ("report.md", "report.svg")
 _MEAN_USER = " (mean user)"
 

@@ -120,12 +120,15 @@ def check_files(manifest: Path | None, files: Mapping[str, Path]) -> None:
 
     Raises:
         ValueError: a file differs in size or hash, or is not stated; names it. Or the manifest is broken.
+        FileNotFoundError: a file is missing; names it.
     """
     content = {} if manifest is None else read_manifest(manifest)
     if manifest is None or "files" not in content:
         return
     stated = stated_files(content, manifest)
     for name, path in files.items():
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: {_WAY_OUT}")
         if name not in stated:
             raise ValueError(f"{path} is not among the files of {MANIFEST}: it was added since; {_WAY_OUT}")
         size, expected = path.stat().st_size, stated[name]["size"]

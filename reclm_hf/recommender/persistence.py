@@ -15,7 +15,15 @@ from transformers.utils.hub import resolve_revision
 from .catalog import CATALOG_FILE, TENSORS_FILE, USERS_FILE, Catalog
 from .checks import check_graph, check_model_type, check_sizes, check_weights, warn_of_unknown
 from .integrity import CONFIG_FILE, MANIFEST, begin, check_files, read_object, write_manifest
-from .source import INDEX_FILE, WEIGHTS_FILE, Source, config_file, weight_files
+from .source import (
+    INDEX_FILE,
+    WEIGHTS_FILE,
+    Source,
+    config_file,
+    refuse_adapter,
+    take_adapter_options,
+    weight_files,
+)
 
 CATALOG_FILES = (CATALOG_FILE, USERS_FILE, TENSORS_FILE)
 _WRITTEN = (CONFIG_FILE, *CATALOG_FILES, INDEX_FILE, "model*.safetensors")
@@ -39,6 +47,8 @@ class PersistenceMixin(PreTrainedModel):
             raise ValueError(
                 "This model has no catalogue, so nobody could recommend with it: set `model.catalog` first."
             )
+        if kwargs.get("push_to_hub") and kwargs.get("private") is None:
+            kwargs["private"] = True  # as `push_to_hub`
         folder = Path(save_directory)
         before = begin(folder)
         # An index that an earlier save left would say that the weights of this one are sharded.
@@ -49,6 +59,13 @@ class PersistenceMixin(PreTrainedModel):
         except SafetensorError as error:
             raise OSError(f"{save_directory}: could not be written ({error}). Free some space, save again.") from error
         self._state_files(folder, before)
+
+    def push_to_hub(self, repo_id: str, *args: Any, private: bool | None = None, **kwargs: Any) -> Any:
+        """As transformers', but a new repository is private unless `private=False`: it holds what users chose.
+
+        `reclm push` writes a card and a whole manifest besides, and refuses a repository that is public already.
+        """
+        return super().push_to_hub(repo_id, *args, private=True if private is None else private, **kwargs)
 
     def _state_files(self, folder: Path, before: dict[str, Any] | None = None) -> None:
         if (folder / INDEX_FILE).is_file():
@@ -72,19 +89,22 @@ class PersistenceMixin(PreTrainedModel):
         """Load config, weights and catalogue from a folder or a Hub repository, with one revision, token and cache.
 
         `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only`, ... go for all of them; `config.json` is
-        asked for first, and once. Weights are read from safetensors only. Where `manifest.json` states the files'
+        asked for first, and once. Weights are read from safetensors only, and no adapter is put on them. Where `manifest.json` states the files'
         hashes, they are compared before anything is put together.
 
         Raises:
             OSError: the folder or the repository, or a file in it, is missing; weights only as a pickle.
-            ValueError: a file is broken or differs from the manifest, or the files do not belong together.
+            ValueError: a file is broken or differs from the manifest, the files do not belong together, or an adapter
+                is among them.
         """
+        take_adapter_options(pretrained_model_name_or_path, kwargs)
         shared = {key: kwargs[key] for key in ("token", "local_files_only", "cache_dir") if key in kwargs}
         # Resolved once: all files are of one commit even where the branch moves on in between.
         kwargs["revision"] = resolve_revision(pretrained_model_name_or_path, kwargs.get("revision"), **shared)
         kwargs["use_safetensors"] = True
         source = Source.of(pretrained_model_name_or_path, kwargs)
         stated = config_file(source)
+        refuse_adapter(source)
         config = cls._stated_config(stated, kwargs)
         manifest = source.find(MANIFEST)
         files = {CONFIG_FILE: stated, **_catalog_files(source)}
@@ -93,7 +113,7 @@ class PersistenceMixin(PreTrainedModel):
         catalog = Catalog.load(files[CATALOG_FILE].parent)
         check_sizes(catalog, config, source)
         if not kwargs.get("ignore_mismatched_sizes"):
-            check_weights(cls._expected(config), weights.values())
+            check_weights(cls._expected(config, stated), weights.values())
         model = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         loaded: Any = model[0] if isinstance(model, tuple) else model
         check_graph(loaded, source)
@@ -114,14 +134,18 @@ class PersistenceMixin(PreTrainedModel):
             if isinstance(given, PreTrainedConfig):
                 return given
             return kind.from_dict(values, **{name: options[name] for name in options if name in values})
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise ValueError(f"{path}: {error}") from error
 
     @classmethod
-    def _expected(cls, config: Any) -> dict[str, torch.Tensor]:
+    def _expected(cls, config: Any, path: Path) -> dict[str, torch.Tensor]:
         """Names and tensors of a model, with shapes and no content: whatever a file claims costs no memory here."""
-        with torch.device("meta"):
-            return cls(config).state_dict()
+        try:
+            with torch.device("meta"):
+                return cls(config).state_dict()
+        except (RuntimeError, OverflowError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{path}: no model can be built of these sizes ({reason}): fetch it again") from error
 
 
 def _catalog_files(source: Source) -> dict[str, Path]:

@@ -16,6 +16,7 @@ from .integrity import CONFIG_FILE, read_object
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+_ADAPTER_FILE = "adapter_config.json"
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz", ".h5", ".msgpack")
 _HUB_OPTIONS = ("revision", "subfolder", "token", "cache_dir", "local_files_only", "force_download", "proxies")
 
@@ -101,11 +102,39 @@ def config_file(source: Source) -> Path:
         return found
     names = source.names()
     advice = ""
-    if "adapter_config.json" in names:
+    if _ADAPTER_FILE in names:
         advice = "; it holds an adapter, which RecLMProfiler.from_pretrained loads"
     elif not names and source.local is None:
         advice = ", or it is not in the cache: go online once"
     raise FileNotFoundError(f"{source} holds no whole saved recommender: {CONFIG_FILE} is missing{advice}")
+
+
+def take_adapter_options(name: str | Path, options: dict[str, Any]) -> None:
+    """Take `adapter_kwargs` out of the options of `from_pretrained`; the Auto classes put there what they found.
+
+    Raises:
+        ValueError: they found an adapter; `name` may be another repository by now, the one that the adapter names.
+    """
+    found = (options.pop("adapter_kwargs", None) or {}).get("_adapter_model_path")
+    if found is not None:
+        raise _is_adapter(found if str(found) == str(name) else f"{found} (with {name} as its base)")
+
+
+def refuse_adapter(source: Source) -> None:
+    """Raise ValueError where an adapter stands beside a recommender.
+
+    transformers would take the weights of whatever base model it names, or lay its own over those that were checked,
+    pickles too.
+    """
+    if source.find(_ADAPTER_FILE) is not None:
+        raise _is_adapter(source)
+
+
+def _is_adapter(source: object) -> ValueError:
+    return ValueError(
+        f"{source} holds an adapter ({_ADAPTER_FILE}): a recommender has none, and nothing of it is loaded. Remove that "
+        "file where it is a recommender; RecLMProfiler.from_pretrained loads adapters of profilers"
+    )
 
 
 def weight_files(source: Source, variant: str | None = None) -> dict[str, Path]:

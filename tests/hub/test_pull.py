@@ -47,12 +47,34 @@ def test_there_and_back(hub: LoopbackHub, repo: str, tmp_path: Path) -> None:
     assert before.recommend(users, k=5).to_frame().equals(after.recommend(users, k=5).to_frame())
 
 
+def test_into_what_a_link_leads_to(repo: str, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    pull(repo, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / MANIFEST).is_file()
+
+
+def test_a_hub_that_does_not_answer_is_no_broken_download(hub: LoopbackHub, repo: str, tmp_path: Path) -> None:
+    hub.break_at(1, "catalog.parquet", times=12)
+    with pytest.raises(OSError, match=repo):
+        pull(repo, tmp_path / "pulled")
+    assert not (tmp_path / "pulled").exists()
+    assert (tmp_path / ".pulled.pulling" / MANIFEST).is_file(), "what was fetched is kept"
+
+
 def test_the_same_folder_twice(repo: str, tmp_path: Path) -> None:
     folder = pull(repo, tmp_path / "pulled")
     commit = HfApi().model_info(repo).sha
     push(tmp_path / "model", repo, PushOptions(title="Another"), progress=False)
     assert "# Another" in (pull(repo, folder) / "README.md").read_text()
     assert "# Another" not in (pull(f"{repo}@{commit}", folder) / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    (folder / "README.md").write_text(card + "\nA line of my own.\n")
+    with pytest.raises(FileExistsError, match="holds something else"):
+        pull(repo, folder)
+    assert (folder / "README.md").read_text().endswith("A line of my own.\n")
+    (folder / "README.md").write_text(card)
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="holds something else"):
         pull(repo, folder)

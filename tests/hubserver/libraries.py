@@ -84,6 +84,7 @@ def child_variables(endpoint: str, home: Path, token: str) -> dict[str, str]:
         "DISABLE_SAFETENSORS_CONVERSION": "1",
         "TRANSFORMERS_VERBOSITY": "error",
         "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",  # where both are set, this one counts
     }
 
 
@@ -153,6 +154,7 @@ def _set_environment(patch: pytest.MonkeyPatch, token: str) -> None:
     """What is read from the environment at each use."""
     patch.setenv("HF_TOKEN", token)
     patch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    patch.setenv("no_proxy", "127.0.0.1,localhost")
     patch.setenv("DISABLE_SAFETENSORS_CONVERSION", "1")
     for name in (*_OFFLINE, "HUGGING_FACE_HUB_TOKEN"):
         patch.delenv(name, raising=False)

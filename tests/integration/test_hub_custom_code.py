@@ -16,7 +16,7 @@ from reclm_hf.hub.staging import PushOptions
 from reclm_hf.recommender.custom_code import auto_map, code_files
 from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
 from tests.hubserver.loopback import LoopbackHub
-from tests.recommender.models import trained
+from tests.recommender.models import untrained
 
 KIND = ("sgl", "floor_residual", "llm")
 
@@ -65,7 +65,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_recommends_without_the_package(hub: LoopbackHub, elsewhere: Path, tmp_path: Path) -> None:
-    model = trained(*KIND)
+    model = untrained(*KIND)
     model.save_pretrained(tmp_path / "model")
     pushed = push(tmp_path / "model", f"{hub.namespace}/with-code", PushOptions(code=True), progress=False)
     assert isinstance(pushed, Pushed)
@@ -116,7 +116,9 @@ def test_with_the_package_its_own_classes_are_used(hub: LoopbackHub, tmp_path: P
     """Code from a repository is not run where nobody asked for it."""
     from transformers import AutoModel
 
-    trained(*KIND).save_pretrained(tmp_path / "model")
+    import reclm_hf.auto  # noqa: F401 (registers the classes)
+
+    untrained(*KIND).save_pretrained(tmp_path / "model")
     pushed = push(tmp_path / "model", f"{hub.namespace}/with-code", PushOptions(code=True), progress=False)
     assert isinstance(pushed, Pushed)
     assert type(AutoModel.from_pretrained(pushed.repo_id)) is RecLMRecommender
