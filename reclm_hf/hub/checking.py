@@ -38,3 +38,11 @@ class Artefact:
     @property
     def kind(self) -> Kind:
         return KINDS[self.manifest["kind"]]
+
+    @property
+    def library_token(self) -> str | bool | None:
+        """For libraries that fetch from an endpoint of their own: a token for another one must not go there."""
+        from huggingface_hub import constants
+
+        theirs = self.endpoint is None or self.endpoint.rstrip("/") == constants.ENDPOINT.rstrip("/")
+        return self.token if theirs else False

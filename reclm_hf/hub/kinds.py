@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -30,6 +31,7 @@ _TOKENIZER = (
 _WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
 _LANGUAGE_MODEL = (*_TOKENIZER, "generation_config.json", "training_log.parquet", "LICENSE.txt", "NOTICE.txt")
 _WHOLE = "model*.safetensors"
+_SHARD = re.compile(r"model-\d+-of-(?P<total>\d+)\.safetensors")
 _CODE = ("*.py",)
 
 
@@ -155,7 +157,7 @@ def kind_of(folder: Path) -> Kind:
 def require_files(folder: Path, kind: Kind) -> None:
     """Raise ValueError, naming what is missing, unless a folder holds the files that tell its kind."""
     names = [path.name for path in folder.iterdir() if path.is_file()]
-    missing = kind.missing(names)
+    missing = [*kind.missing(names), *_missing_shards(names)]
     if kind.name == "tables":  # a folder of tables becomes a repository of configurations
         choices = (("items.parquet",), ("interactions.parquet", "interactions/train.parquet"))
         missing += ["|".join(names) for names in choices if not any((folder / name).is_file() for name in names)]
@@ -168,6 +170,17 @@ def require_files(folder: Path, kind: Kind) -> None:
             "them as safetensors."
         )
     raise ValueError(f"{folder} is no whole {kind.name}: {', '.join(missing).replace('|', ' or ')} is missing.")
+
+
+def _missing_shards(names: list[str]) -> list[str]:
+    """What weights in several files lack: others of them, or their index."""
+    found = [part for part in map(_SHARD.fullmatch, names) if part]
+    if not found or "model.safetensors" in names:
+        return []
+    total = found[0]["total"]
+    wanted = [f"model-{number:0{len(total)}}-of-{total}.safetensors" for number in range(1, min(int(total), 9999) + 1)]
+    lacking = [name for name in wanted if name not in names]
+    return [*lacking[:3], *({"model.safetensors.index.json"} - set(names))]
 
 
 def _told(folder: Path) -> str:

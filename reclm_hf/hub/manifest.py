@@ -43,6 +43,7 @@ _EMPTY: dict[str, Any] = {
     "details": {},
 }
 _TEXTS = ("config_sha256", "test_opened", "license", "title", "reclm_hf")
+_FIGURE = ("split", "kind", "row", "setting", "metric")
 
 
 def new_manifest(kind: str, repo_id: str, **parts: Any) -> dict[str, Any]:
@@ -153,14 +154,26 @@ def validate_manifest(content: Any) -> dict[str, Any]:
         _require(isinstance(found[name], Mapping), name, found[name], "names and values")
     for name in _TEXTS:
         _require(found[name] is None or isinstance(found[name], str), name, found[name], "text or null")
-    _require(found["data"] is None or isinstance(found["data"], Mapping), "data", found["data"], "an object or null")
+    _require(found["seed"] is None or type(found["seed"]) is int, "seed", found["seed"], "a whole number or null")
+    _check_object(found["data"], "data")
+    for name in ("cuts", "counts"):
+        _check_object((found["data"] or {}).get(name), f"data.{name}")
     for name in ("inputs", "certificates", "figures"):
         entries = found[name]
         fine = isinstance(entries, list) and all(isinstance(entry, Mapping) for entry in entries)
         _require(fine, name, entries, "a list of objects")
     for number, entry in enumerate(found["inputs"], start=1):
         _check_input(entry, number)
+    for number, entry in enumerate(found["certificates"], start=1):
+        _check_object(entry.get("probe"), f"certificates, entry {number}, probe")
+    for number, entry in enumerate(found["figures"], start=1):
+        for name in _FIGURE:
+            _require(isinstance(entry.get(name), str), f"figures, entry {number}, {name}", entry.get(name), "a text")
     return found
+
+
+def _check_object(value: Any, name: str) -> None:
+    _require(value is None or isinstance(value, Mapping), name, value, "an object or null")
 
 
 def _check_listed(files: Any) -> None:
@@ -181,6 +194,10 @@ def _check_input(entry: Mapping[str, Any], number: int) -> None:
         revision,
         "a full commit (40 hexadecimal digits), or null",
     )
+    for name in ("repo_id", "name", "sha256"):
+        value = entry.get(name)
+        fine = isinstance(value, str) or (value is None and name in entry)
+        _require(fine, f"inputs, entry {number} ({entry['role']}), {name}", value, "a text, or null,")
 
 
 def _require(fine: bool, name: str, value: Any, wanted: str) -> None:

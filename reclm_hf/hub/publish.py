@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.folder import file_sha256
 from .client import hub_api, hub_errors, plain_id, repository_files
-from .kinds import ALWAYS, Kind
+from .kinds import ALWAYS, KINDS, Kind
 from .manifest import MANIFEST
 from .records import run_record
 from .safety import check_names
@@ -75,7 +75,9 @@ def push(
             something else, is open to everybody where user data would go, or was changed meanwhile.
         OSError: the repository cannot be reached or written to.
     """
-    source, (repo_id, _) = Path(source).expanduser(), plain_id(repo_id)
+    source, (named, revision) = Path(source).expanduser(), plain_id(repo_id)
+    if revision is not None:
+        raise ValueError(f"{repo_id} names a revision, and a push makes a new one: give {named}.")
     api = hub_api(endpoint, token)
     options = _pinned(options or PushOptions(), api, dry_run)
     with TemporaryDirectory(prefix="reclm-push-") as place:
@@ -187,18 +189,19 @@ def _stale(api: HfApi, staged: Staged, repo_id: str, head: str | None, there: Ma
         ValueError: the repository holds something that no push of this kind brought.
     """
     strangers = sorted(set(there) - set(staged.files) - set(ALWAYS))
-    if MANIFEST not in there:
-        foreign = sorted(set(there) - set(ALWAYS) - set(_LICENCES))
+    earlier = _earlier(api, repo_id, staged.kind, head) if MANIFEST in there else {}
+    found = earlier.get("kind")
+    if found not in list(KINDS):  # no manifest, or one that some other program reads
+        foreign = sorted(set(there) - (set(ALWAYS) - {MANIFEST}) - set(_LICENCES))
         if foreign:
             raise ValueError(
                 f"{repo_id} holds files that `reclm push` did not bring ({foreign[0]} is the first): nothing of it is "
                 "overwritten. Choose another name."
             )
         return []
-    earlier = _earlier(api, repo_id, staged.kind, head)
-    if earlier.get("kind", staged.kind.name) != staged.kind.name:
+    if found != staged.kind.name:
         raise ValueError(
-            f"{repo_id} holds a {earlier['kind']}, and this is a {staged.kind.name}: choose another name, or delete "
+            f"{repo_id} holds a {found}, and this is a {staged.kind.name}: choose another name, or delete "
             "that repository first."
         )
     listed = earlier.get("files")
@@ -208,11 +211,12 @@ def _stale(api: HfApi, staged: Staged, repo_id: str, head: str | None, there: Ma
 
 
 def _earlier(api: HfApi, repo_id: str, kind: Kind, head: str | None) -> dict[str, Any]:
+    """The manifest there; {} where it is none of ours."""
     path = Path(api.hf_hub_download(repo_id, MANIFEST, repo_type=kind.repo_type, revision=head))
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        return {}  # somebody broke it by hand; it is written anew
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        return {}
     return found if isinstance(found, dict) else {}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..data.folder import file_sha256
 from .client import plain_id
-from .manifest import MANIFEST, input_entry, validate_manifest
+from .manifest import MANIFEST, check_files, input_entry, validate_manifest
 
 FIGURE_COLUMNS = (
     "dataset",
@@ -32,18 +32,11 @@ RESULTS = "results.parquet"
 _PLACES = ("folder", "output", "settings_sha256")
 _SEED = re.compile(r"-seed\d+$")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_CARRIED = (
-    "seed",
-    "settings",
-    "versions",
-    "cost",
-    "data",
-    "profiles",
-    "certificates",
-    "figures",
-    "test_opened",
-    "measures",
-)
+_CARRIED = ("license", "seed", "settings", "data", "profiles", "certificates", "figures", "test_opened")
+DETAILS_OF_RUN = ("stage", "algorithm", "base_relation")
+"""Details that the files do not tell where the run's own record is not beside them."""
+
+_WHAT_IT_IS = (".safetensors", ".parquet")
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -69,22 +62,55 @@ def _is_pulled(manifest: Mapping[str, Any]) -> bool:
 
 
 def with_earlier(source: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest, and what is not known by now from that of the repository that `source` was pulled from, if any."""
+    """The manifest, and what is not known by now from that of the repository that `source` was pulled from, if any.
+
+    Raises:
+        ValueError: weights or tables are not those that were pulled, or the manifest there is broken.
+    """
     found = read_record(source / MANIFEST)
-    if not _is_pulled(found):
+    if not _is_pulled(found) or found.get("kind") != manifest["kind"]:
         return manifest
     earlier = validate_manifest(found)
-    carried = {name: manifest[name] or earlier[name] for name in _CARRIED}
-    known = {entry["role"]: entry for entry in earlier["inputs"]}
-    known |= {entry["role"]: entry for entry in manifest["inputs"] if entry["repo_id"] or entry["sha256"]}
-    unknown = [entry for entry in manifest["inputs"] if entry["role"] not in known]
+    _require_unchanged(source, earlier)
+    of_run = {name: earlier["details"].get(name) for name in DETAILS_OF_RUN if manifest["details"].get(name) is None}
     return {
         **manifest,
-        **carried,
-        "inputs": [*known.values(), *unknown],
-        "license": manifest["license"] or earlier["license"],
-        "details": {**earlier["details"], **manifest["details"]},
+        **{name: earlier[name] if manifest[name] in (None, {}, []) else manifest[name] for name in _CARRIED},
+        **{name: {**earlier[name], **manifest[name]} for name in ("cost", "measures")},
+        # Of the run, not of what is installed where it was pulled to.
+        "versions": earlier["versions"] or manifest["versions"],
+        "title": _title(earlier, manifest),
+        "inputs": _inputs(earlier["inputs"], manifest["inputs"]),
+        "details": {**manifest["details"], **{name: of_run[name] for name in of_run if name in manifest["details"]}},
     }
+
+
+def _require_unchanged(source: Path, earlier: Mapping[str, Any]) -> None:
+    for name in earlier["files"]:
+        try:
+            check_files(source, earlier, [name] if name.endswith(_WHAT_IT_IS) else [])
+        except ValueError as error:
+            raise ValueError(
+                f"{source / name} was changed since it was pulled; what {MANIFEST} says is of another artefact: remove "
+                "that manifest to push without it."
+            ) from error
+
+
+def _title(earlier: Mapping[str, Any], manifest: Mapping[str, Any]) -> Any:
+    """The title that somebody chose, and not the name of the repository that it was pulled from."""
+    chosen = earlier["title"] not in (None, earlier["repo_id"], earlier["repo_id"].split("/")[-1])
+    return earlier["title"] if chosen else manifest["title"]
+
+
+def _inputs(earlier: Iterable[Mapping[str, Any]], found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """By role: what is named now, but as it was named earlier where it is the same repository and commit."""
+    known = {entry["role"]: dict(entry) for entry in earlier}
+    for entry in found:
+        before = known.get(entry["role"])
+        same = before is not None and all(before.get(name) == entry[name] for name in ("repo_id", "revision"))
+        if before is None or (not same and (entry["repo_id"] or entry["sha256"])):
+            known[entry["role"]] = dict(entry)
+    return list(known.values())
 
 
 def nameless(value: Any) -> Any:

@@ -104,7 +104,6 @@ def _recommender_manifest(
             **{name: config.get(name) for name in _STRUCTURE},
             "d_t": config.get("text_dim"),
             "code": options.code,
-            "row": figures[0]["row"] if len({f["row"] for f in figures if f["kind"] == "model"}) == 1 else None,
         },
     )
 
@@ -163,7 +162,7 @@ def stage_reward_model(source: Path, place: Path, repo_id: str, options: PushOpt
     details |= {name: reward.get(name) for name in ("layout", "prompt", "base_label")}
     manifest = _tuned_manifest("reward-model", source, place, repo_id, REWARD_CONFIG, base, details)
     known = ("accuracy", "accuracy_by_kind", "pairs")
-    measures = {**{name: reward[name] for name in known if name in reward}, **manifest["measures"]}
+    measures = {**manifest["measures"], **{name: reward[name] for name in known if name in reward}}
     return _finished(source, options, {**manifest, "measures": measures})
 
 

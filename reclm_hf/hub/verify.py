@@ -10,16 +10,33 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .checking import Artefact, Check
-from .manifest import check_files, read_manifest, without_nan
+from .kinds import require_files
+from .manifest import MANIFEST, check_files, read_manifest, without_nan
 from .pull import pull
-from .staging import CARD, PushOptions, stager_of
+from .records import DETAILS_OF_RUN
+from .staging import CARD, PushOptions, stager_of, take
 from .verify_models import check_adapter, check_recommender, check_reward_model
 
 __all__ = ["Check", "verify"]
 
 _SHOWN = 5
-_COMPARED = ("config_sha256", "data", "profiles", "certificates", "figures", "details")
-"""Parts of a manifest that follow from the files of the repository."""
+_NAMES = ("format", "kind", "repo_id", "title", "reclm_hf", "files")
+"""Parts of a manifest that say nothing that could be wrong, and `files`, which have a check of their own."""
+
+_OF_RUN = ("license", "inputs", "seed", "settings", "versions", "cost", "measures")
+_OF_MODEL = (*_OF_RUN, *(f"details.{name}" for name in DETAILS_OF_RUN))
+_OF_EVALUATION = ("data", "profiles", "certificates", "test_opened")
+_CARRIED = {
+    "recommender": (*_OF_MODEL, *_OF_EVALUATION, "figures"),
+    "profiler-adapter": _OF_MODEL,
+    "profiler": _OF_MODEL,
+    "reward-model": _OF_MODEL,
+    "results": (*_OF_RUN, *_OF_EVALUATION),
+}
+"""Parts that a run wrote down, as far as the files do not tell them; other kinds have none."""
+
+_RUN_AGAIN = ("figures", "data", "inputs.tables")
+"""Parts of a recommender that `check_recommender` looks at."""
 
 
 def verify(
@@ -46,9 +63,11 @@ def verify(
         What was checked, in order; nothing failed where all of them `passed`.
 
     Raises:
-        OSError: the repository cannot be reached, or nobody may see it. ValueError: a revision of a folder.
+        OSError: the repository cannot be reached, or nobody may see it. ValueError: a revision of a folder, or two.
     """
     local = Path(source).expanduser()
+    if revision is not None and not local.is_dir() and "@" in str(source):
+        raise ValueError(f"{source} names a revision, and so does the revision {revision}: give one.")
     with _room(cache) as room:
         if local.is_dir():
             if revision is not None:
@@ -78,7 +97,8 @@ def _checks(artefact: Artefact) -> Iterator[Check]:
         return
     yield _run("files", lambda: _files(artefact))
     yield _run("card", lambda: _card(artefact))
-    yield _run("manifest", lambda: _manifest(artefact))
+    unknown: list[str] = []
+    yield _run("manifest", lambda: _manifest(artefact, unknown))
     more: dict[str, Callable[[Artefact], Iterator[Check]]] = {
         "recommender": check_recommender,
         "profiler-adapter": check_adapter,
@@ -87,6 +107,9 @@ def _checks(artefact: Artefact) -> Iterator[Check]:
     }
     if artefact.kind.name in more:
         yield from more[artefact.kind.name](artefact)
+    if unknown:
+        why = "as they were pushed: the files do not tell, and nothing was run to find out"
+        yield Check(", ".join(unknown), True, why, skipped=True)
 
 
 def _run(name: str, check: Callable[[], str]) -> Check:
@@ -134,30 +157,74 @@ def _first_difference(shown: str, expected: str, version: str) -> str:
     return f"the card is not what the manifest renders{another}: {' / '.join(changed[:2])[:300]}"
 
 
-def _manifest(artefact: Artefact) -> str:
-    """Stage the files once more: what the manifest says of them must come out again."""
-    stated, details = artefact.manifest, artefact.manifest["details"]
-    options = PushOptions(kind=artefact.kind.name, code=bool(details.get("code")))
-    with TemporaryDirectory(dir=artefact.scratch) as place:
-        found = without_nan(stager_of(artefact.kind)(artefact.folder, Path(place), stated["repo_id"], options))
-    wrong = [line for part in _COMPARED for line in _differences(part, stated[part], found[part])]
+def _manifest(artefact: Artefact, unknown: list[str]) -> str:
+    """Stage the files once more: what the manifest says of them must come out again.
+
+    Args:
+        unknown: is filled with the parts that files cannot tell.
+    """
+    found, stated, kind = _again(artefact), artefact.manifest, artefact.kind.name
+    wrong: list[str] = []
+    for part in sorted(set(stated) - set(_NAMES)):
+        there, again = (_by_role(one[part]) if part == "inputs" else one.get(part) for one in (stated, found))
+        for name, line in _differences(part, there, again, _CARRIED.get(kind, ())):
+            if line:
+                wrong.append(line)
+            elif kind != "recommender" or name not in _RUN_AGAIN:
+                unknown.append(name)
+            elif name == "data":  # fingerprint, counts and cuts are compared with those of the tables
+                unknown += [f"data.{key}" for key in ("attribution", "license") if stated["data"].get(key)]
     if wrong:
         raise ValueError(_few(wrong))
     return "what it says of the files is what they hold"
 
 
-def _differences(name: str, stated: Any, found: Any) -> Iterator[str]:
-    """Where two plain values differ; what was not found out again is not held against what is stated."""
-    if found is None or found in ({}, []) or name.endswith(".redrawn"):
+def _again(artefact: Artefact) -> dict[str, Any]:
+    """The manifest that the files give by themselves: without the one beside them, and without a run around them."""
+    folder, stated = artefact.folder, artefact.manifest
+    options = PushOptions(kind=artefact.kind.name, code=bool(stated["details"].get("code")))
+    with TemporaryDirectory(dir=artefact.scratch) as scratch:
+        bare, place = Path(scratch) / "bare", Path(scratch) / "place"
+        place.mkdir()
+        # What a Space is stands in its card, and in the manifest as far as the card is rendered from it.
+        beside = (CARD, MANIFEST) if artefact.kind.repo_type == "space" else ()
+        take(folder, bare, [name for name in (*stated["files"], *beside) if (folder / name).is_file()])
+        require_files(bare, artefact.kind)
+        try:
+            found: dict[str, Any] = without_nan(stager_of(artefact.kind)(bare, place, stated["repo_id"], options))
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(bare), str(folder))) from error
+    return found
+
+
+def _by_role(inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Inputs by their role; several of one role as a list."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for entry in inputs:
+        found.setdefault(entry["role"], []).append(entry)
+    return {role: entries if len(entries) > 1 else entries[0] for role, entries in found.items()}
+
+
+def _differences(name: str, stated: Any, found: Any, carried: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Where two plain values differ, and what is said of it: nothing where files cannot tell what is right."""
+    if name in ("versions", "test_opened") and name in carried and stated not in (None, "no", {}):
+        yield name, ""  # of the run, where the files tell another one's
+    elif _empty(found) and _empty(stated):
         return
-    if isinstance(stated, Mapping) and isinstance(found, Mapping):
+    elif _empty(found) and (name in carried or name.rpartition(".")[0] in carried or name.endswith(".redrawn")):
+        yield name, ""
+    elif isinstance(stated, Mapping) and isinstance(found, Mapping):
         for key in sorted({*stated, *found}, key=str):
-            yield from _differences(f"{name}.{key}", stated.get(key), found.get(key))
+            yield from _differences(f"{name}.{key}", stated.get(key), found.get(key), carried)
     elif isinstance(stated, list) and isinstance(found, list) and len(stated) == len(found):
         for number, (one, other) in enumerate(zip(stated, found, strict=True), start=1):
-            yield from _differences(f"{name}[{number}]", one, other)
+            yield from _differences(f"{name}[{number}]", one, other, carried)
     elif not _equal(stated, found):
-        yield f"{name}: the manifest says {str(stated)[:60]}, the files say {str(found)[:60]}"
+        yield name, f"{name}: the manifest says {str(stated)[:60]}, the files say {str(found)[:60]}"
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value in ({}, [], "")
 
 
 def _equal(one: Any, other: Any) -> bool:

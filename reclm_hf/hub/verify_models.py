@@ -19,6 +19,7 @@ TOLERANCE = 1e-6
 Line = Mapping[str, Any]
 """One of the figures of a manifest, or one of a table of results."""
 
+_KINDS = ("model", "mean_user", "floor")
 _COUNTS = ("n_users", "n_targets", "n_candidates")
 _MEAN_USER = " (mean user)"
 _SHOWN = 5
@@ -48,7 +49,8 @@ def _tables(artefact: Artefact) -> Splits | None:
     if entry is not None and entry["repo_id"]:
         if not entry["revision"]:
             raise ValueError(f"inputs: tables {entry['repo_id']} are not pinned to a commit: push again with --tables.")
-        place = artefact.scratch / str(entry["repo_id"]).replace("/", "--")
+        # A folder of their own: a model and its tables may have one name, in repositories of two types.
+        place = artefact.scratch / "tables" / str(entry["repo_id"]).replace("/", "--")
         options: dict[str, Any] = {"endpoint": artefact.endpoint, "token": artefact.token}
         return load_splits(
             str(pull(entry["repo_id"], place, repo_type="dataset", revision=entry["revision"], **options))
@@ -62,7 +64,7 @@ def _same_data(manifest: Mapping[str, Any], splits: Splits) -> str:
     stated = manifest["data"] or {}
     counts = {"users": splits.data.n_users, "items": splits.data.n_items, "interactions": len(splits.data.user)}
     cuts = {split.name: split.cut for split in (splits.validation, splits.test)}
-    found = {"fingerprint": splits.fingerprint, "counts": counts, "cuts": cuts}
+    found = {"fingerprint": splits.fingerprint, "counts": counts, "cuts": cuts, "dataset": splits.data.name}
     for name, value in found.items():
         if stated.get(name) and stated[name] != value:
             raise ValueError(f"data.{name}: the manifest says {stated[name]}, the pinned tables give {value}")
@@ -71,6 +73,9 @@ def _same_data(manifest: Mapping[str, Any], splits: Splits) -> str:
 
 
 def _figures(artefact: Artefact, splits: Splits) -> Iterator[Check]:
+    strange = {(line["kind"], line["row"]) for line in artefact.manifest["figures"] if line["kind"] not in _KINDS}
+    for kind, row in sorted(strange):
+        yield Check("figures", False, f"{row}: there is no kind {kind!r} of figures, only {', '.join(_KINDS)}")
     own = [line for line in artefact.manifest["figures"] if line.get("kind") in ("model", "mean_user")]
     single = [line for line in own if line.get("n_seeds") == 1]
     several = len(own) - len(single)
@@ -106,12 +111,13 @@ def _own_rows(artefact: Artefact, lines: Sequence[Line], split: Split) -> list[R
 
 
 def _floors(artefact: Artefact, splits: Splits) -> Iterator[Check]:
-    lines = [line for line in artefact.manifest["figures"] if line.get("kind") == "floor" and line["split"] == "test"]
-    if not lines:
-        return
-    if not artefact.floors:
-        why = f"{len(lines)} figures of floors stand as they were pushed; --floors fits the floors again"
+    floors = [line for line in artefact.manifest["figures"] if line["kind"] == "floor"]
+    lines = [line for line in floors if artefact.floors and line["split"] == "test"]  # where floors are fitted
+    if len(lines) < len(floors):
+        more = "; --floors fits the floors again" if not artefact.floors else ""
+        why = f"{len(floors) - len(lines)} figures of floors stand as they were pushed{more}"
         yield Check("floors", True, why, skipped=True)
+    if not lines:
         return
     try:
         yield Check("floors", True, _compare(artefact.manifest, lines, _floor_rows(artefact, splits), splits))
@@ -125,7 +131,7 @@ def _floor_rows(artefact: Artefact, splits: Splits) -> list[Row]:
     from ..recommender.text_encoder import TextEncoder
 
     details = artefact.manifest["details"]
-    if not details.get("text_encoder"):
+    if not isinstance(details.get("text_encoder"), str):
         raise ValueError("details: no text_encoder is recorded, and floors read texts")
     encoder = TextEncoder(
         details["text_encoder"], details.get("text_encoder_revision"), details.get("text_max_length") or 128
@@ -192,30 +198,32 @@ def _close(stated: Any, found: Any) -> bool:
 
 def check_adapter(artefact: Artefact) -> Iterator[Check]:
     """Load a profiler, on its base model where it is an adapter."""
+    from safetensors import SafetensorError
+
     from ..profiler.modeling_reclm_profiler import RecLMProfiler
 
     try:
-        made = RecLMProfiler.from_pretrained(artefact.folder, token=artefact.token, device="cpu")
+        made = RecLMProfiler.from_pretrained(artefact.folder, token=artefact.library_token, device="cpu")
         yield Check("model", True, f"loads: {made.config.layout}, {made.config.base_label or made.config.base_model}")
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
         yield Check("model", False, str(error))
         return
     yield from _base(artefact, made.config.base_model, made.config.base_revision, made.config.layout)
-    yield from _measures(artefact)
 
 
 def check_reward_model(artefact: Artefact) -> Iterator[Check]:
     """Load a reward model, on its base model where it is an adapter."""
+    from safetensors import SafetensorError
+
     from ..tuning.rewards.model import RewardModel
 
     try:
-        made = RewardModel.from_pretrained(artefact.folder, token=artefact.token)
+        made = RewardModel.from_pretrained(artefact.folder, token=artefact.library_token)
         yield Check("model", True, f"loads: {made.config.layout}, {made.config.base_label or made.config.base_model}")
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
         yield Check("model", False, str(error))
         return
     yield from _base(artefact, made.config.base_model, made.config.base_revision, made.config.layout)
-    yield from _measures(artefact)
 
 
 def _base(artefact: Artefact, name: str, revision: str | None, layout: str) -> Iterator[Check]:
@@ -227,9 +235,3 @@ def _base(artefact: Artefact, name: str, revision: str | None, layout: str) -> I
     same = stated[0] == used[0] and (stated[1] is None or stated[1] == used[1])
     said = " and ".join("@".join(filter(None, pair)) for pair in (stated, used))
     yield Check("base model", same, f"{stated[0]}" if same else f"the manifest and the adapter name two: {said}")
-
-
-def _measures(artefact: Artefact) -> Iterator[Check]:
-    if artefact.manifest["measures"]:
-        why = "they stand as they were pushed; `reclm measure` measures again"
-        yield Check("measures", True, why, skipped=True)

@@ -201,13 +201,19 @@ def require_weights(folder: Path, layout: str, names: Callable[[], Iterable[str]
         names: asked, where a file is missing, for all files of the repository, of which some were not fetched.
 
     Raises:
-        FileNotFoundError: one is missing. ValueError: the weights are there as a pickle only.
+        FileNotFoundError: one is missing. ValueError: the weights are there as a pickle only, or an adapter stands
+            beside a whole model.
     """
     if layout == "adapter":
         for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
             if not (folder / name).is_file():
                 raise _missing(folder, name, names)
     else:
+        if (folder / ADAPTER_CONFIG).is_file():
+            raise ValueError(
+                f"{folder} is to hold a whole model, and holds {ADAPTER_CONFIG} too: an adapter would change what is "
+                "loaded; merge it, or remove that file"
+            )
         if not (folder / "config.json").is_file():
             raise _missing(folder, "config.json", names)
         if not any(folder.glob("*.safetensors")):
@@ -238,7 +244,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Names and values of a JSON file. Raises ValueError where it is broken."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}): save or fetch it again") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds {type(values).__name__}, not names and values: save or fetch it again")

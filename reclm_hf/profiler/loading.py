@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..bundles import ResolvedModel, load_causal_lm
 from .configuration_reclm_profiler import DTYPES, RecLMProfilerConfig, current_prompts
-from .files import ADAPTER_CONFIG, fetch, read_config, repository_files, require_weights
+from .files import ADAPTER_CONFIG, fetch, read_config, read_json, repository_files, require_weights
 from .processing_reclm_profiler import has_tokenizer, load_tokenizer
 from .weights import put_adapter
 
@@ -96,4 +96,5 @@ def _take_generation_config(model: Any, folder: Path) -> None:
     from transformers import GenerationConfig
 
     if (folder / GENERATION_CONFIG).is_file():
+        read_json(folder / GENERATION_CONFIG)  # an error of transformers' own would not name it
         model.generation_config = GenerationConfig.from_pretrained(str(folder))

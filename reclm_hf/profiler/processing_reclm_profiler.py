@@ -154,8 +154,7 @@ def has_tokenizer(folder: str | Path) -> bool:
 
 
 def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder. Code that comes with it is not run."""
-    from transformers import AutoTokenizer
+    """The tokenizer of a folder; see `reclm_hf.whole_models.load_tokenizer`."""
+    from ..whole_models import load_tokenizer as load
 
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-    return tokenizer
+    return load(folder)

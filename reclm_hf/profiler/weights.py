@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..whole_models import require_floats
 from .files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_json
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ def put_adapter(model: PreTrainedModel, folder: str | Path, *, trainable: bool =
         ImportError: peft is not installed.
         ValueError: an adapter of another kind or task, or one that was made for another base model.
     """
-    from safetensors import SafetensorError
-
     try:
         from peft import PeftConfig, PeftModelForCausalLM
     except ImportError as error:
@@ -50,15 +49,17 @@ def put_adapter(model: PreTrainedModel, folder: str | Path, *, trainable: bool =
         raise ValueError(
             f"{folder / ADAPTER_CONFIG}: task_type={stated['task_type']!r} writes nothing; CAUSAL_LM does."
         )
-    settings = PeftConfig.from_pretrained(str(folder))
+    require_floats([folder / ADAPTER_WEIGHTS])
+    try:
+        settings = PeftConfig.from_pretrained(str(folder))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{folder / ADAPTER_CONFIG} means nothing to peft ({_first_lines(error)})") from error
     settings.inference_mode = not trainable
     base = model.name_or_path
     try:
         adapted = PeftModelForCausalLM(model, settings)
         result = adapted.load_adapter(str(folder), "default", is_trainable=trainable, torch_device=str(model.device))
-    except SafetensorError as error:
-        raise ValueError(f"{folder / ADAPTER_WEIGHTS} is not readable ({error}): save or fetch it again") from error
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"the adapter in {folder} does not fit the base model {base} ({_first_lines(error)})"
         ) from error

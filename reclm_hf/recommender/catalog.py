@@ -187,7 +187,9 @@ class Catalog:
         seen = read_tensors(folder / TENSORS_FILE, ("seen_indptr", "seen_indices"))
         for name, kind in (("seen_indptr", np.int64), ("seen_indices", np.int32)):
             if seen[name].dtype.kind not in "iu" or (seen[name] != seen[name].astype(kind)).any():
-                raise ValueError(f"{folder / TENSORS_FILE}: {name} does not hold {kind.__name__}: save or fetch it again")
+                raise ValueError(
+                    f"{folder / TENSORS_FILE}: {name} does not hold {kind.__name__}: save or fetch it again"
+                )
         try:
             return cls(items["item_id"], items["title"], users, seen["seen_indptr"], seen["seen_indices"], categories)
         except ValueError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from collections.abc import Mapping
+from numbers import Integral, Real
+from reprlib import repr as shortened
 from typing import Any
 
 from transformers import PreTrainedConfig
@@ -12,6 +14,21 @@ PROFILE_MODES = ("none", "llm", "constant", "random", "shuffled", "neighbour", "
 PROFILE_SIDES = ("both", "user", "item", "none")
 PROFILE_FITS = ("full", "leave_one_out", "cross_fit")
 AUGMENTATIONS = ("edge_dropout", "node_dropout", "random_walk")
+LOSSES = ("bpr", "softmax")
+MOST_LAYERS = 64
+WIDEST = 65_536
+"""Limits far beyond any use: a configuration from elsewhere must not take the memory or the day of who loads it."""
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "half_life_days": (1e-9, 1e9),
+    "cold_offset": (-1e6, 1e6),
+    "id_dropout": (0, 1),
+    "l2": (0, 1e6),
+    "ssl_weight": (0, 1e6),
+    "ssl_temperature": (1e-6, 1e6),
+    "drop_rate": (0, 1),
+    "noise": (0, 1e6),
+}
 
 # What each preset sets; an explicit argument wins, so that a saved configuration reads back as it was.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -111,8 +128,8 @@ class RecLMRecommenderConfig(PreTrainedConfig):
             `add_items` cannot end up in another space; the centring mean is a buffer of the model.
 
     Raises:
-        ValueError: an unknown backbone, preset, mode, side, fit or augmentation, a size that is no whole number, or a
-            combination that means nothing.
+        ValueError: an unknown backbone, preset, mode, side, fit, augmentation or loss, a size that is no whole number
+            or beyond any use, a number outside its range, or a combination that means nothing; names it.
     """
 
     model_type = "reclm_recommender"
@@ -175,11 +192,14 @@ class RecLMRecommenderConfig(PreTrainedConfig):
             )
         if preset == "reference" and augmentation != "edge_dropout":
             raise ValueError("preset='reference' knows augmentation='edge_dropout' only; 'standard' has the others.")
-        _require_whole(0, n_users=n_users, n_items=n_items, nnz=nnz, n_layers=n_layers)
+        _require_whole(0, n_users=n_users, n_items=n_items, nnz=nnz, n_layers=n_layers, seed=seed)
         widths = {"embedding_dim": embedding_dim, "text_dim": text_dim, "profile_dim": profile_dim}
         _require_whole(1, **widths, text_max_length=text_max_length)
         if n_layers < 1:
             raise ValueError(f"n_layers={n_layers} must be at least 1; 'bias_mf' is the backbone without propagation.")
+        for name, size, most in (("n_layers", n_layers, MOST_LAYERS), *((*pair, WIDEST) for pair in widths.items())):
+            if size > most:
+                raise ValueError(f"{name}={shortened(size)}: {most} is the most.")
         defaults = preset_values(preset, backbone)
         self.backbone = backbone
         self.preset = preset
@@ -209,7 +229,28 @@ class RecLMRecommenderConfig(PreTrainedConfig):
         self.ssl_temperature = defaults["ssl_temperature"] if ssl_temperature is None else ssl_temperature
         self.drop_rate = defaults["drop_rate"] if drop_rate is None else drop_rate
         self.noise = defaults["noise"] if noise is None else noise
+        self._require_meaning()
+        _require_plain(kwargs)
         super().__init__(**kwargs)
+
+    def _require_meaning(self) -> None:
+        """Of the values that take their default from the preset too."""
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss={shortened(self.loss)} is not known; choose one of {', '.join(LOSSES)}.")
+        for name in ("floors", "profile_text_path"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name}={shortened(getattr(self, name))}: give True or False.")
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if value is None and name == "half_life_days":
+                continue
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if not number or not least <= value <= most:
+                raise ValueError(f"{name}={shortened(value)}: give a number from {least:g} to {most:g}.")
+        for name in ("text_encoder", "text_encoder_revision"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and not (name == "text_encoder_revision" and value is None):
+                raise ValueError(f"{name}={shortened(value)}: give a name.")
 
     @property
     def reference(self) -> bool:
@@ -230,4 +271,28 @@ class RecLMRecommenderConfig(PreTrainedConfig):
 def _require_whole(least: int, **sizes: Any) -> None:
     for name, value in sizes.items():
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise ValueError(f"{name}={value!r}: give a whole number, {least} or more.")
+            raise ValueError(f"{name}={shortened(value)}: give a whole number, {least} or more.")
+
+
+def _require_plain(others: Mapping[str, Any]) -> None:
+    """Check, of transformers' own fields, those that it stumbles over or that change how weights are read."""
+    if others.get("quantization_config") is not None:
+        raise ValueError(
+            f"quantization_config={shortened(others['quantization_config'])}: recommenders are not quantised; leave it "
+            "out."
+        )
+    for name in ("id2label", "label2id"):
+        if not isinstance(others.get(name, {}), Mapping | None):
+            raise ValueError(f"{name}={shortened(others[name])}: give names and values, or leave it out.")
+    if others.get("num_labels") is not None:
+        _require_whole(0, num_labels=others["num_labels"])
+    for name in ("dtype", "torch_dtype"):
+        _require_dtype(name, others.get(name))
+
+
+def _require_dtype(name: str, value: Any) -> None:
+    import torch
+
+    named = getattr(torch, value.removeprefix("torch."), None) if isinstance(value, str) else value
+    if value is not None and not (isinstance(named, torch.dtype) and named.is_floating_point):
+        raise ValueError(f"{name}={shortened(value)}: give the name of a floating-point type, such as 'float32'.")

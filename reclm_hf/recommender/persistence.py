@@ -60,12 +60,15 @@ class PersistenceMixin(PreTrainedModel):
             raise OSError(f"{save_directory}: could not be written ({error}). Free some space, save again.") from error
         self._state_files(folder, before)
 
-    def push_to_hub(self, repo_id: str, *args: Any, private: bool | None = None, **kwargs: Any) -> Any:
+    def push_to_hub(  # type: ignore[override]
+        self, repo_id: str, *args: Any, private: bool | None = None, **kwargs: Any
+    ) -> Any:
         """As transformers', but a new repository is private unless `private=False`: it holds what users chose.
 
         `reclm push` writes a card and a whole manifest besides, and refuses a repository that is public already.
         """
-        return super().push_to_hub(repo_id, *args, private=True if private is None else private, **kwargs)
+        push: Any = super().push_to_hub
+        return push(repo_id, *args, private=True if private is None else private, **kwargs)
 
     def _state_files(self, folder: Path, before: dict[str, Any] | None = None) -> None:
         if (folder / INDEX_FILE).is_file():
@@ -89,8 +92,8 @@ class PersistenceMixin(PreTrainedModel):
         """Load config, weights and catalogue from a folder or a Hub repository, with one revision, token and cache.
 
         `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only`, ... go for all of them; `config.json` is
-        asked for first, and once. Weights are read from safetensors only, and no adapter is put on them. Where `manifest.json` states the files'
-        hashes, they are compared before anything is put together.
+        asked for first, and once. Weights are read from safetensors only, and no adapter is put on them. Where
+        `manifest.json` states the files' hashes, they are compared before anything is put together.
 
         Raises:
             OSError: the folder or the repository, or a file in it, is missing; weights only as a pickle.

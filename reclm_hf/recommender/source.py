@@ -132,8 +132,8 @@ def refuse_adapter(source: Source) -> None:
 
 def _is_adapter(source: object) -> ValueError:
     return ValueError(
-        f"{source} holds an adapter ({_ADAPTER_FILE}): a recommender has none, and nothing of it is loaded. Remove that "
-        "file where it is a recommender; RecLMProfiler.from_pretrained loads adapters of profilers"
+        f"{source} holds an adapter ({_ADAPTER_FILE}): a recommender has none, and nothing of it is loaded. Remove "
+        "that file where it is a recommender; RecLMProfiler.from_pretrained loads adapters of profilers"
     )
 
 

@@ -13,7 +13,7 @@ from reclm_hf.hub.kinds import KINDS, kind_named, kind_of
 FOLDERS: dict[str, dict[str, object]] = {
     "recommender": {
         "config.json": {"model_type": "reclm_recommender"},
-        "model-00001-of-00002.safetensors": None,
+        "model.safetensors": None,
         "catalog.parquet": None,
         "users.parquet": None,
         "catalog.safetensors": None,
@@ -103,3 +103,12 @@ def test_a_module_is_read_and_not_run(tmp_path: Path) -> None:
     code = f"import evaluate\nopen({str(tmp_path / 'ran')!r}, 'w')\nclass Mine(evaluate.Metric):\n    pass\n"
     assert kind_of(fill(tmp_path, {"mine.py": code, "requirements.txt": ""})).name == "metric"
     assert not (tmp_path / "ran").exists()
+
+
+def test_weights_in_several_files_are_whole_with_all_of_them(tmp_path: Path) -> None:
+    fill(tmp_path, {"config.json": {"architectures": ["LlamaForCausalLM"]}, "model-00001-of-00002.safetensors": None})
+    lacking = r"no whole profiler: model-00002-of-00002\.safetensors, model\.safetensors\.index\.json is missing"
+    with pytest.raises(ValueError, match=lacking):
+        kind_of(tmp_path)
+    fill(tmp_path, {"model-00002-of-00002.safetensors": None, "model.safetensors.index.json": {}})
+    assert kind_of(tmp_path).name == "profiler"

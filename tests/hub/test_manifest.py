@@ -29,10 +29,11 @@ def content(**changes: Any) -> dict[str, Any]:
 
 
 def test_written_and_read_again(tmp_path: Path) -> None:
-    figures = [{"row": "x", "value": np.float32(0.5), "low": float("nan")}]
+    names = {"row": "x", "split": "test", "kind": "model", "setting": "catalogue", "metric": "recall@20"}
+    figures = [{**names, "value": np.float32(0.5), "low": float("nan")}]
     write_manifest(content(figures=figures), tmp_path)
     found = read_manifest(tmp_path)
-    assert found["figures"] == [{"row": "x", "value": 0.5, "low": None}]
+    assert found["figures"] == [{**names, "value": 0.5, "low": None}]
     assert (found["title"], found["data"], found["inputs"]) == ("name", None, [])
 
 
@@ -58,7 +59,14 @@ def test_the_order_of_keys_does_not_matter(tmp_path: Path) -> None:
         ({"figures": [1]}, "figures="),
         ({"inputs": [{"role": 3}]}, "inputs, entry 1, role"),
         ({"inputs": [{"role": "tables", "revision": "main"}]}, r"entry 1 \(tables\), revision='main'.*full commit"),
+        ({"inputs": [{"role": "tables"}]}, r"entry 1 \(tables\), repo_id="),
+        ({"inputs": [{"role": "tables", "repo_id": 3}]}, r"entry 1 \(tables\), repo_id='3'"),
         ({"data": "x"}, "data="),
+        ({"data": {"counts": [1]}}, r"data\.counts="),
+        ({"data": {"cuts": "2001"}}, r"data\.cuts="),
+        ({"certificates": [{"probe": [1]}]}, r"certificates, entry 1, probe="),
+        ({"figures": [{"row": "x", "kind": "model", "setting": "a", "metric": "b"}]}, "figures, entry 1, split="),
+        ({"seed": "x"}, "seed="),
         ({"license": 3}, "license="),
     ],
 )

@@ -13,9 +13,10 @@ from reclm_hf.data.folder import write_dataset, write_json
 from reclm_hf.hub import publish
 from reclm_hf.hub.client import StaleParentError
 from reclm_hf.hub.publish import Pushed, push
+from reclm_hf.hub.pull import pull
 from reclm_hf.hub.staging import PushOptions, Staged
 from tests.checkerboard import checkerboard
-from tests.hub.artefacts import copy_of
+from tests.hub.artefacts import copy_of, run_folder
 from tests.hubserver.loopback import LoopbackHub
 
 
@@ -97,6 +98,50 @@ def test_nothing_of_somebody_else_is_overwritten(hub: LoopbackHub, model: Path, 
         pushed(model, other)
     assert set(hub.files(repo)) == {".gitattributes", "config.json"}
     assert "catalog.parquet" not in hub.files(other)
+
+
+@pytest.mark.parametrize("content", [b'{"name": "an app", "icons": []}', b"no JSON", b"[1]", b'{"kind": ["a"]}'])
+def test_a_manifest_of_another_program_is_not_ours(hub: LoopbackHub, model: Path, content: bytes) -> None:
+    repo = f"{hub.namespace}/theirs"
+    HfApi().create_repo(repo, private=True)
+    for name, text in (("manifest.json", content), ("config.json", b"{}")):
+        HfApi().upload_file(path_or_fileobj=text, path_in_repo=name, repo_id=repo)
+    before = hub.files(repo)
+    with pytest.raises(ValueError, match=r"did not bring \(config\.json is the first\)"):
+        pushed(model, repo)
+    HfApi().delete_file("config.json", repo)
+    with pytest.raises(ValueError, match=r"did not bring \(manifest\.json is the first\)"):
+        pushed(model, repo)
+    assert hub.files(repo) == {name: sha for name, sha in before.items() if name != "config.json"}
+
+
+def test_a_push_names_no_revision(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"org/x@v1 names a revision, .*: give org/x"):
+        push(tmp_path, "org/x@v1")
+
+
+@pytest.mark.parametrize("kind", ["recommender", "results", "adapter", "merged", "base", "reward"])
+def test_what_was_pulled_is_pushed_as_it_is(hub: LoopbackHub, tmp_path: Path, kind: str) -> None:
+    source, options, repo = tmp_path / "source", {"title": "Mine", "license": "mit"}, f"{hub.namespace}/mine"
+    if kind in ("recommender", "results"):
+        HfApi().create_repo(f"{hub.namespace}/tables", repo_type="dataset")
+        options |= {"tables": f"{hub.namespace}/tables", "kind": kind}
+        found = run_folder(source)
+        source = found if kind == "recommender" else source
+    else:
+        copy_of("base" if kind == "reward" else kind, source)
+    if kind == "reward":
+        reward = {"layout": "merged", "base_model": "base", "prompt": "v1", "accuracy": 0.5, "pairs": 8}
+        write_json(reward, source / "reward_config.json")
+        record = {"stage": "reward", "settings": {"seed": 3}, "figures": {"loss_last": 0.5}, "versions": {"torch": "1"}}
+        write_json(record, source / "manifest.json")
+    if kind in ("adapter", "merged"):
+        pushed(copy_of("base", tmp_path / "base"), f"{hub.namespace}/base")
+        options |= {"base_model": f"{hub.namespace}/base"}
+    first = pushed(source, repo, **options)
+    pull(repo, tmp_path / "pulled")
+    again = pushed(tmp_path / "pulled", repo)
+    assert (first.changed, again.changed, again.revision) == (True, False, first.revision)
 
 
 def test_user_data_in_the_open_needs_the_word(hub: LoopbackHub, model: Path, tmp_path: Path) -> None:

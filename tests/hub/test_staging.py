@@ -57,7 +57,6 @@ def test_recommender_of_a_run(tmp_path: Path) -> None:
     }
     assert (said["cost"], said["measures"]) == ({"seconds": 3.5}, {"best_epoch": 4})
     assert said["data"]["fingerprint"] == "f" * 64
-    assert said["details"]["row"] == LABEL
     assert found.card == (found.folder / "README.md").read_text()
     assert str(tmp_path) not in everything(found)
 
@@ -231,3 +230,52 @@ def test_a_pulled_folder_keeps_what_is_known_of_it(tmp_path: Path) -> None:
     assert second.manifest["repo_id"] == "org/other"
     for part in ("figures", "inputs", "data", "cost", "license", "test_opened", "files"):
         assert second.manifest[part] == first.manifest[part], part
+
+
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [
+        ("adapter", "adapter_model.safetensors"),
+        ("merged", "model.safetensors"),
+        ("reward", "model.safetensors"),
+        ("recommender", "catalog.safetensors"),
+        ("results", "results.parquet"),
+    ],
+)
+def test_what_was_said_of_other_weights_or_tables_is_not_said_of_these(kind: str, file: str, tmp_path: Path) -> None:
+    source, options = tmp_path / "source", {"base_model": "org/base"} if kind in ("adapter", "merged") else {}
+    run_folder(source) if kind == "results" else copy_of("base" if kind == "reward" else kind, source)
+    if kind == "reward":
+        write_json({"layout": "merged", "base_model": "base", "accuracy": 0.5}, source / "reward_config.json")
+    options |= {"kind": "results"} if kind == "results" else {}
+    pulled = staged(source, tmp_path / "pulled", **options).folder
+    found = staged(pulled, tmp_path / "same")
+    assert found.manifest == read_manifest(pulled)
+    path = pulled / file
+    content = path.read_bytes()
+    path.unlink()  # perhaps a link to the source
+    if kind == "results":
+        table = results()
+        table["value"] += 0.1
+        table.to_parquet(path)
+    else:
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ValueError, match=rf"{file} was changed since it was pulled; .* remove that manifest"):
+        staged(pulled, tmp_path / "other")
+    (pulled / "manifest.json").unlink()
+    anew = staged(pulled, tmp_path / "anew").manifest
+    assert (anew["cost"], anew["settings"], anew["certificates"]) == ({}, {}, [])
+
+
+def test_a_recommender_that_was_saved_anew_says_nothing_of_the_one_that_was_pulled(tmp_path: Path) -> None:
+    import torch
+
+    from tests.recommender.models import untrained
+
+    pulled = staged(run_folder(tmp_path / "demo"), tmp_path / "pulled").folder
+    assert read_manifest(pulled)["figures"]
+    model = untrained("bias_mf", "standard", "none")
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    model.save_pretrained(pulled)
+    assert staged(pulled, tmp_path / "again").manifest["figures"] == []

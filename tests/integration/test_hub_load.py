@@ -100,10 +100,33 @@ def test_what_push_to_hub_writes_is_checked_too(hub: LoopbackHub, tmp_path: Path
     model.push_to_hub(ids[1], max_shard_size="4KB")
     for repo_id in ids:
         stated = json.loads(Path(HfApi().hf_hub_download(repo_id, "manifest.json")).read_text())["files"]
+        assert HfApi().repo_info(repo_id).private
         assert set(stated) == set(hub.files(repo_id)) - {"manifest.json", "README.md", ".gitattributes"}
         np.testing.assert_allclose(
             RecLMRecommender.from_pretrained(repo_id).score(USERS, ITEMS), model.score(USERS, ITEMS), atol=1e-6
         )
+
+
+@pytest.mark.parametrize("loader", [RecLMRecommender, AutoModel])
+@pytest.mark.parametrize("weights", ["adapter_model.safetensors", "adapter_model.bin"])
+def test_an_adapter_beside_a_recommender_is_refused(
+    hub: LoopbackHub, saved: Path, tmp_path: Path, loader: Any, weights: str
+) -> None:
+    """transformers would take the weights of the repository that it names, and lay its own over them."""
+    other, _ = upload(hub, saved, "other")
+    folder = Path(shutil.copytree(saved, tmp_path / "model"))
+    settings = {"peft_type": "LORA", "r": 2, "target_modules": ["user_embedding"], "base_model_name_or_path": other}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    (folder / weights).write_bytes(b"never to be read")
+    repo_id, _ = upload(hub, folder)
+    before = len(hub.requests)
+    with pytest.raises(ValueError, match=rf"{repo_id}.* holds an adapter \(adapter_config\.json\)"):
+        loader.from_pretrained(repo_id)
+    asked = [request.path for request in hub.requests[before:]]
+    assert not [path for path in asked if "adapter_model" in path or path.startswith("/storage/")], "no weights"
+    # An Auto class follows the name before it asks us: for the configuration there, and for nothing else.
+    elsewhere = {path.rsplit("/", 1)[1] for path in asked if f"{other}/resolve/" in path}
+    assert elsewhere <= ({"config.json"} if loader is AutoModel else set())
 
 
 def test_who_may_see_it_is_said(hub: LoopbackHub, saved: Path) -> None:

@@ -103,26 +103,6 @@ def test_weights_in_a_pickle_are_not_read(tmp_path: Path) -> None:
         RecLMRecommender.from_pretrained(tmp_path)
 
 
-def test_push_to_hub_while_saving_takes_the_catalogue_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = trained(*KINDS[OLD])
-    model.save_pretrained(tmp_path / "mine")
-    pushed: set[str] = set()
-
-    class Api:
-        def create_repo(self, repo_id: str, **_: Any) -> Any:
-            return type("Url", (), {"repo_id": repo_id})
-
-        def create_commit(self, operations: list[Any], **_: Any) -> None:
-            pushed.update(operation.path_in_repo for operation in operations)
-
-    monkeypatch.setattr("transformers.modeling_utils.hf_api", Api)
-    monkeypatch.setattr("transformers.utils.hub.hf_api", Api)
-    card = type("Card", (), {"save": lambda self, path: Path(path).write_text("card", encoding="utf-8")})
-    monkeypatch.setattr("transformers.modeling_utils.create_and_tag_model_card", lambda *_, **__: card())
-    model.save_pretrained(tmp_path / "mine", push_to_hub=True, repo_id=REPO)
-    assert {"config.json", "model.safetensors", CATALOG_FILE, USERS_FILE, TENSORS_FILE} <= pushed
-
-
 def test_a_full_disk_is_an_error_that_names_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")

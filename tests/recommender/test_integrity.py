@@ -122,6 +122,28 @@ def test_a_changed_file_is_named(place: Path, name: str, loader: type) -> None:
         loader.from_pretrained(place)
 
 
+@pytest.mark.parametrize("loader", [RecLMRecommender, AutoModel])
+@pytest.mark.parametrize("weights", ["adapter_model.safetensors", "adapter_model.bin", None])
+def test_an_adapter_beside_a_recommender_is_refused(
+    place: Path, tmp_path: Path, loader: type, weights: str | None
+) -> None:
+    """transformers would lay its weights, which no manifest states, over those that were compared."""
+    settings = {"peft_type": "LORA", "r": 2, "target_modules": ["user_embedding"]}
+    named = {"base_model_name_or_path": str(tmp_path / "elsewhere")}
+    (place / "adapter_config.json").write_text(json.dumps(settings | named))
+    if weights is not None:
+        (place / weights).write_bytes(b"never to be read")
+    with pytest.raises(ValueError, match=rf"{place} holds an adapter \(adapter_config\.json\): a recommender has none"):
+        loader.from_pretrained(place)
+
+
+@pytest.mark.parametrize("name", sorted(FILES - {"config.json", "model.safetensors"}))
+def test_a_file_that_is_missing_though_it_is_stated_is_named(place: Path, name: str) -> None:
+    (place / name).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"model/{name.replace('.', '[.]')} is missing: fetch it again"):
+        RecLMRecommender.from_pretrained(place)
+
+
 def test_a_file_of_another_length_and_one_that_was_added_are_named(place: Path) -> None:
     stated = manifest(place)
     users = stated["files"].pop("users.parquet")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...bundles import ResolvedModel
 from ...profiler.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_json, require_weights
+from ...whole_models import load_model, refuse_missing, require_floats, tensor_kinds, weight_files
 
 if TYPE_CHECKING:
     import torch
@@ -48,25 +49,20 @@ class AdapterParts:
 
 
 def load_scorer(folder: str | Path, dtype: str) -> tuple[Any, list[str]]:
-    """A sequence classification model of one label from a folder, and the weights that the folder lacks."""
-    import torch
+    """A sequence classification model of one label from a folder, and the weights that the folder lacks.
+
+    Raises:
+        OSError, ValueError: see `reclm_hf.whole_models.load_model`.
+    """
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging as transformers_logging
 
     told = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # a table of what a chat model has more and less; checked here instead
     try:
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            str(folder),
-            num_labels=1,
-            dtype=getattr(torch, dtype),
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        return load_model(AutoModelForSequenceClassification, folder, dtype, num_labels=1)
     finally:
         transformers_logging.set_verbosity(told)
-    return model, sorted(report["missing_keys"])
 
 
 def load_adapted(base: ResolvedModel, folder: Path, dtype: str) -> tuple[Any, AdapterParts]:
@@ -85,8 +81,8 @@ def load_adapted(base: ResolvedModel, folder: Path, dtype: str) -> tuple[Any, Ad
         raise ValueError(f"the base model {base.model_id} of {folder} is an adapter itself: merge it first")
     require_weights(Path(base.path), "merged")
     model, missing = load_scorer(base.path, dtype)
-    if set(missing) - {HEAD}:
-        raise ValueError(f"the base model {base.model_id} of {folder} lacks weights: {missing[0]} is the first")
+    refuse_missing(f"the base model {base.model_id} of {folder}", set(missing) - {HEAD})
+    require_floats([folder / ADAPTER_WEIGHTS])
     settings = PeftConfig.from_pretrained(str(folder))
     settings.inference_mode = True
     adapted = PeftModelForSequenceClassification(model, settings)
@@ -110,13 +106,11 @@ def merge(adapted: Any, dtype: str) -> Any:
 
 
 def require_head(folder: Path, layout: str) -> None:
-    from safetensors import safe_open
-
-    files = [folder / ADAPTER_WEIGHTS] if layout == "adapter" else sorted(folder.glob("model*.safetensors"))
+    """Raise ValueError where no file has the weights of the head, or a file is broken."""
+    files = [folder / ADAPTER_WEIGHTS] if layout == "adapter" else weight_files(folder)
     for file in files:
-        with safe_open(file, "pt") as tensors:
-            if any(name.split(".")[-2:] == HEAD.split(".") for name in tensors.keys()):  # noqa: SIM118
-                return
+        if any(name.split(".")[-2:] == HEAD.split(".") for name in tensor_kinds(file)):
+            return
     raise ValueError(
         f"{folder} has no weights of the head ({HEAD}): it scores nothing. Name what `reclm reward` wrote, or train it "
         "again."

@@ -20,6 +20,7 @@ from ...bundles import ResolvedModel
 from ...profiler.configuration_reclm_profiler import PROFILER_CONFIG, installed_versions
 from ...profiler.files import fetch, require_weights, write_folder
 from ...profiler.processing_reclm_profiler import load_tokenizer
+from ...whole_models import refuse_missing
 from ..chat_templates import end_token_ids
 from .configuration import REWARD_CONFIG, RewardModelConfig
 from .configuration import require_accuracy as require_accuracy
@@ -88,7 +89,8 @@ class RewardModel:
 
         Raises:
             OSError: files cannot be found or fetched, or are missing; the folder is no reward model.
-            ValueError: no weights of the head, or a base model that does not fit.
+            ValueError: no weights of the head, other weights that are missing or broken, or a base model that does not
+                fit.
         """
         options: dict[str, Any] = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
         found = fetch(str(source), revision, **options)
@@ -103,7 +105,8 @@ class RewardModel:
             _compare_bases(config, base)
             model, adapter = load_adapted(base, folder, dtype)
         else:
-            model, _ = load_scorer(folder, dtype)
+            model, missing = load_scorer(folder, dtype)
+            refuse_missing(folder, missing)
         model.config.pad_token_id = tokenizer.pad_token_id
         model.name_or_path = model.config._name_or_path = config.base_model
         return cls(model, tokenizer, config, adapter)
