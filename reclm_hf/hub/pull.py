@@ -53,6 +53,8 @@ def pull(
         OSError: it cannot be reached, or nobody may see it.
     """
     repo_id, named = plain_id(repo_id)
+    if named and revision and named != revision:
+        raise ValueError(f"{repo_id}@{named} names a revision, and so does revision={revision!r}: give one.")
     # Resolved: what is moved into place at the end must not be a link to it.
     folder, api = Path(folder).expanduser().resolve(), hub_api(endpoint, token)
     with hub_errors(repo_id, "pulling"):

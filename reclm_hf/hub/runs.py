@@ -67,7 +67,10 @@ def push_run(
     """
     from ..data.bundled import bundled_folder
 
-    options, repo_id = options or PushOptions(), plain_id(repo_id)[0]
+    named, revision = plain_id(repo_id)
+    if revision is not None:
+        raise ValueError(f"{repo_id} names a revision, and a push makes a new one: give {named}.")
+    options = options or PushOptions()
     shared: dict[str, Any] = {"endpoint": endpoint, "token": token, "dry_run": dry_run, "progress": progress}
     dataset, model = str(run_record(folder).get("dataset")), shown_model(folder)
     tables = push(bundled_folder(dataset), f"{repo_id}-tables", PushOptions("tables", options.private), **shared)

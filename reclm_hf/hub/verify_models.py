@@ -198,14 +198,12 @@ def _close(stated: Any, found: Any) -> bool:
 
 def check_adapter(artefact: Artefact) -> Iterator[Check]:
     """Load a profiler, on its base model where it is an adapter."""
-    from safetensors import SafetensorError
-
     from ..profiler.modeling_reclm_profiler import RecLMProfiler
 
     try:
         made = RecLMProfiler.from_pretrained(artefact.folder, token=artefact.library_token, device="cpu")
         yield Check("model", True, f"loads: {made.config.layout}, {made.config.base_label or made.config.base_model}")
-    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         yield Check("model", False, str(error))
         return
     yield from _base(artefact, made.config.base_model, made.config.base_revision, made.config.layout)
@@ -213,14 +211,12 @@ def check_adapter(artefact: Artefact) -> Iterator[Check]:
 
 def check_reward_model(artefact: Artefact) -> Iterator[Check]:
     """Load a reward model, on its base model where it is an adapter."""
-    from safetensors import SafetensorError
-
     from ..tuning.rewards.model import RewardModel
 
     try:
         made = RewardModel.from_pretrained(artefact.folder, token=artefact.library_token)
         yield Check("model", True, f"loads: {made.config.layout}, {made.config.base_label or made.config.base_model}")
-    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         yield Check("model", False, str(error))
         return
     yield from _base(artefact, made.config.base_model, made.config.base_revision, made.config.layout)

@@ -47,6 +47,11 @@ def test_there_and_back(hub: LoopbackHub, repo: str, tmp_path: Path) -> None:
     assert before.recommend(users, k=5).to_frame().equals(after.recommend(users, k=5).to_frame())
 
 
+def test_two_revisions(hub: LoopbackHub, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="give one"):
+        pull(f"{hub.namespace}/any@a", tmp_path / "pulled", revision="b")
+
+
 def test_into_what_a_link_leads_to(repo: str, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "there")

@@ -56,6 +56,11 @@ def test_a_dry_run_needs_no_hub(demo: Path) -> None:
     assert [one.kind.name for one in found if isinstance(one, Staged)] == ["tables", "recommender", "results"]
 
 
+def test_a_push_names_no_revision(demo: Path) -> None:
+    with pytest.raises(ValueError, match="give org/demo"):
+        list(push_run(demo, "org/demo@v1", dry_run=True))
+
+
 def test_what_is_no_run(demo: Path, tmp_path: Path) -> None:
     assert is_run(demo)
     assert not is_run(demo / "models" / SHOWN / "model")
