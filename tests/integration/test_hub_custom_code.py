@@ -55,7 +55,8 @@ print(json.dumps({
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of an environment with the libraries of this one, and without reclm_hf.
 
-    A folder that a .pth file names does not have its own .pth files read, by which an editable install is found.
+    A folder that a .pth file names does not have its own .pth files read, by which an editable install is found; of that
+    install only the cards' templates lie in the folder itself.
     """
     place = tmp_path_factory.mktemp("elsewhere") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True, timeout=120)
@@ -77,9 +78,14 @@ def test_it_recommends_without_the_package(hub: LoopbackHub, elsewhere: Path, tm
     surroundings = {name: value for name, value in hub.environment().items() if name != "PYTHONPATH"}
     surroundings |= {"HF_HOME": str(tmp_path / "home"), "PYTHONNOUSERSITE": "1"}
     missing = subprocess.run(
-        [elsewhere, "-c", "import reclm_hf"], env=surroundings, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [elsewhere, "-c", "import reclm_hf.recommender"],
+        env=surroundings,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
-    assert "No module named 'reclm_hf'" in missing.stderr
+    assert "No module named 'reclm_hf" in missing.stderr
 
     done = subprocess.run(
         [elsewhere, "-c", PROGRAM, pushed.repo_id, pushed.revision, str(tmp_path / "saved")],
