@@ -55,13 +55,14 @@ print(json.dumps({
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of an environment with the libraries of this one, and without reclm_hf.
 
-    A folder that a .pth file names does not have its own .pth files read, by which an editable install is found; of that
-    install only the cards' templates lie in the folder itself.
+    Its libraries are links to those of this environment, all but what an install of reclm_hf left there.
     """
     place = tmp_path_factory.mktemp("elsewhere") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True, timeout=120)
     packages = next(place.glob("lib/python*/site-packages"))
-    (packages / "libraries.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    for library in Path(sysconfig.get_paths()["purelib"]).iterdir():
+        if "reclm_hf" not in library.name and not (packages / library.name).exists():
+            (packages / library.name).symlink_to(library)
     return place / "bin" / "python"
 
 
