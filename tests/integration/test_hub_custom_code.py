@@ -79,14 +79,14 @@ def test_it_recommends_without_the_package(hub: LoopbackHub, elsewhere: Path, tm
     surroundings = {name: value for name, value in hub.environment().items() if name != "PYTHONPATH"}
     surroundings |= {"HF_HOME": str(tmp_path / "home"), "PYTHONNOUSERSITE": "1"}
     missing = subprocess.run(
-        [elsewhere, "-c", "import reclm_hf.recommender"],
+        [elsewhere, "-c", "import reclm_hf"],
         env=surroundings,
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert "No module named 'reclm_hf" in missing.stderr
+    assert "No module named 'reclm_hf'" in missing.stderr
 
     done = subprocess.run(
         [elsewhere, "-c", PROGRAM, pushed.repo_id, pushed.revision, str(tmp_path / "saved")],
