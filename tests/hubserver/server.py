@@ -69,7 +69,8 @@ class HubServer:
 
 
 def _free_port() -> socket.socket:
-    found = socket.socket()
+    # By its number: asyncio sends small answers at once (TCP_NODELAY) only where the protocol is named.
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     found.bind((HOST, 0))
     return found
