@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data.folder import file_sha256
 from .client import plain_id
 from .manifest import MANIFEST, check_files, input_entry, validate_manifest
 
@@ -220,11 +219,6 @@ def _same_row(row: str, source: Path, label: str) -> bool:
     if row in (label, _SEED.sub("", label), str(source)):
         return True
     return is_place(row) and Path(row).expanduser().resolve() == source.resolve()
-
-
-def file_input(role: str, path: Path) -> dict[str, Any]:
-    """An input that is a file, by its checksum."""
-    return input_entry(role, path.name, sha256=file_sha256(path))
 
 
 def of_seed(entries: Iterable[Any]) -> int | None:

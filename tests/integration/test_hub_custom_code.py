@@ -16,18 +16,19 @@ from reclm_hf.hub.staging import PushOptions
 from reclm_hf.recommender.custom_code import auto_map, code_files
 from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
 from tests.hubserver.loopback import LoopbackHub
+from tests.integration.test_hub_card_code import blocks, card_of
 from tests.recommender.models import untrained
 
 KIND = ("sgl", "floor_residual", "llm")
 
 PROGRAM = """
-import importlib.util, json, sys
+import contextlib, importlib.util, io, json, sys
 assert importlib.util.find_spec("reclm_hf") is None, "the package must not be here"
 import numpy as np
 import pandas as pd
 from transformers import AutoModel
 
-repo_id, commit, folder = sys.argv[1:]
+repo_id, commit, folder, block = sys.argv[1:]
 try:
     AutoModel.from_pretrained(repo_id, revision=commit, trust_remote_code=False)
     refused = ""
@@ -42,11 +43,13 @@ try:
     advice = ""
 except ImportError as error:
     advice = str(error)
+with contextlib.redirect_stdout(io.StringIO()) as said:
+    exec(block)
 model.save_pretrained(folder)
 again = AutoModel.from_pretrained(folder, trust_remote_code=True)
 print(json.dumps({
     "items": found.item_ids, "scores": found.scores, "similar": similar.item_ids, "module": type(model).__module__,
-    "refused": refused, "advice": advice, "again": again.catalog.item_ids[-1],
+    "said": said.getvalue(), "refused": refused, "advice": advice, "again": again.catalog.item_ids[-1],
 }))
 """
 
@@ -76,6 +79,7 @@ def test_it_recommends_without_the_package(hub: LoopbackHub, elsewhere: Path, tm
     config = json.loads((Path(hub_file(pushed, "config.json"))).read_text())
     assert config["auto_map"] == auto_map()
 
+    _, block = blocks(card_of(pushed))
     surroundings = {name: value for name, value in hub.environment().items() if name != "PYTHONPATH"}
     surroundings |= {"HF_HOME": str(tmp_path / "home"), "PYTHONNOUSERSITE": "1"}
     missing = subprocess.run(
@@ -89,7 +93,7 @@ def test_it_recommends_without_the_package(hub: LoopbackHub, elsewhere: Path, tm
     assert "No module named 'reclm_hf'" in missing.stderr
 
     done = subprocess.run(
-        [elsewhere, "-c", PROGRAM, pushed.repo_id, pushed.revision, str(tmp_path / "saved")],
+        [elsewhere, "-c", PROGRAM, pushed.repo_id, pushed.revision, str(tmp_path / "saved"), block],
         env=surroundings,
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
@@ -103,6 +107,7 @@ def test_it_recommends_without_the_package(hub: LoopbackHub, elsewhere: Path, tm
     assert found["items"] == expected.item_ids
     np.testing.assert_allclose(found["scores"], expected.scores, atol=1e-6)
     assert found["similar"] == model.recommend_for_history(["001", "003"], k=5).item_ids
+    assert found["said"].rstrip("\n") == model.recommend(model.catalog.user_ids[:1], k=5).to_frame().to_string()
     assert found["module"].startswith("transformers_modules.")
     assert pushed.revision in found["module"]
     assert "trust_remote_code=True" in found["refused"]
