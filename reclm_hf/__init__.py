@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from .recommender.configuration_reclm_recommender import RecLMRecommenderConfig
     from .recommender.modeling_reclm_recommender import RecLMRecommender
     from .recommender.text_encoder import TextEncoder
+    from .recommender.what_if import Someone
 
 _HOMES = {
     "RecLMProfiler": "profiler.modeling_reclm_profiler",
     "RecLMProfilerConfig": "profiler.configuration_reclm_profiler",
     "RecLMRecommender": "recommender.modeling_reclm_recommender",
     "RecLMRecommenderConfig": "recommender.configuration_reclm_recommender",
+    "Someone": "recommender.what_if",
     "TextEncoder": "recommender.text_encoder",
     "evaluate": "evaluation.protocol",
     "generate_item_profiles": "profiles.item_profiles",
@@ -43,6 +45,7 @@ __all__ = [
     "RecLMProfilerConfig",
     "RecLMRecommender",
     "RecLMRecommenderConfig",
+    "Someone",
     "TextEncoder",
     "__version__",
     "evaluate",

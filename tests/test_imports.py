@@ -28,9 +28,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "auto": {"recommender"},
     "hub": EVERYTHING,
     "pipeline": EVERYTHING,
+    "report": EVERYTHING,
+    "space": EVERYTHING,
     "commands": EVERYTHING,
 }
-UPPERMOST = {"hub", "pipeline", "commands"}
+UPPERMOST = {"hub", "pipeline", "report", "space", "commands"}
 
 
 def imported_modules(path: Path, module: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
+from .new_users import View, served_view
 from .representations import Representations
 from .similar import item_vectors
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from .modeling_reclm_recommender import RecLMRecommender
 
 _EVIDENCE = 3
+PARTS = ("id", "text", "profile", "bias")
+"""The parts of a score, see `Explanation`."""
 
 
 class Evidence(NamedTuple):
@@ -80,40 +83,47 @@ class ExplainMixin:
         """
         model: Any = self
         user, item = int(self.catalog.user_index([user_id])[0]), int(self.catalog.item_index([item_id])[0])
-        with torch.no_grad():
-            score, profile_free, text_free = (_score(model, encoded, user, item) for encoded in _taken_away(model))
-            bias = float(_taken_away(model)[-1].item_bias[item])
-        parts = {
-            "id": text_free - bias,
-            "text": profile_free - text_free,
-            "profile": score - profile_free,
-            "bias": bias,
-        }
+        scores, parts = taken_apart(model, [view.encoded for view in views(model)], user, np.array([item]))
+        named = dict(zip(PARTS, parts[0].tolist(), strict=True))
         evidence = _evidence(model, user, item, by)
-        return Explanation(user_id, item_id, self.catalog.titles[item], score, parts, evidence)
+        return Explanation(user_id, item_id, self.catalog.titles[item], float(scores[0]), named, evidence)
 
 
-def _taken_away(model: RecLMRecommender) -> tuple[Representations, Representations, Representations]:
+def views(model: RecLMRecommender) -> tuple[View, View, View]:
     """Everything, then without profiles, then without profiles and texts."""
 
-    def make() -> tuple[Representations, Representations, Representations]:
-        state = model.state()
-        profile_free = state._replace(
-            user_profile=torch.zeros_like(state.user_profile), item_profile=torch.zeros_like(state.item_profile)
-        )
-        text_free = profile_free._replace(
-            item_text=torch.zeros_like(state.item_text), user_text=torch.zeros_like(state.user_text)
-        )
-        has_profiles = model.config.user_profiles or model.config.item_profiles
-        without = model.encode(profile_free) if has_profiles else model.served()
-        return model.served(), without, model.encode(text_free)
+    def make() -> tuple[View, View, View]:
+        served = served_view(model)
+        state = served.state
+        profile_free = state._replace(user_profile=_zero(state.user_profile), item_profile=_zero(state.item_profile))
+        text_free = profile_free._replace(item_text=_zero(state.item_text), user_text=_zero(state.user_text))
+        without = served._replace(profiles=False)
+        if model.config.user_profiles or model.config.item_profiles:
+            without = View("profile_free", profile_free, model.encode(profile_free), profiles=False)
+        return served, without, View("text_free", text_free, model.encode(text_free), profiles=False)
 
-    return model.remembered("taken_away", make)
+    return model.remembered("views", make)
 
 
-def _score(model: RecLMRecommender, encoded: Representations, user: int, item: int) -> float:
-    rows = (torch.tensor([index], device=encoded.item_bias.device) for index in (user, item))
-    return float(encoded.matched(model.backbone, *rows)[0])
+def _zero(tensor: torch.Tensor) -> torch.Tensor:
+    """Zeros of the same shape that take no memory."""
+    return tensor.new_zeros(()).expand_as(tensor)
+
+
+@torch.no_grad()
+def taken_apart(
+    model: RecLMRecommender, people: Sequence[Representations], user: int, items: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """One person's scores of some items, float64 [m], and their parts, float64 [m, 4] in the order of `PARTS`.
+
+    Args:
+        people: in each of the `views`, in order. user: the person's row there. items: int64 [m] positions.
+    """
+    rows = torch.as_tensor(items, device=people[0].item_bias.device)
+    person = torch.full_like(rows, user)
+    found = [encoded.matched(model.backbone, person, rows) for encoded in people] + [people[-1].item_bias[rows]]
+    score, profile_free, text_free, bias = (column.double().cpu().numpy() for column in found)
+    return score, np.stack([text_free - bias, profile_free - text_free, score - profile_free, bias], axis=1)
 
 
 def _evidence(model: RecLMRecommender, user: int, item: int, by: str) -> list[Evidence]:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from .new_users import Histories, best_items, encode_new_users, new_user_tables
+from .new_users import Histories, View, best_items, encode_new_users, new_user_tables, served_view
 from .ranking import Recommendations
 from .representations import Representations
 
@@ -173,44 +173,61 @@ class FoldInMixin:
         Raises:
             ValueError: vectors of another shape or not finite, or a model that cannot read profiles.
         """
-        model = self._model()
-        tables = new_user_tables(model)
+        profile = None if vectors is None else self.centred_profiles(vectors, len(histories.indptr) - 1)
+        return self.folded(served_view(self._model()), histories, profile)
+
+    @torch.no_grad()
+    def folded(self, view: View, histories: Histories, profile: torch.Tensor | None) -> Representations:
+        """The items of a view with B new users, of whom only their histories are known, in the place of the known ones.
+
+        A state that lacks something has maps of its own: without texts, a history says what its items' IDs say.
+
+        Args:
+            profile: [B, profile_dim] centred, zero rows for people without one of their own; None: nobody has one.
+        """
+        model, tables = self._model(), new_user_tables(self._model(), view)
         history = histories.matrix(len(tables.item), tables.item.device)
-        text = functional.normalize(history @ self.item_text, dim=1)
-        profile, written = self._profiles_of(len(histories.indptr) - 1, text, vectors)
-        rows = self._history_map("rows").rows(history, tables.item)
+        text = functional.normalize(history @ view.state.item_text, dim=1)
+        if not view.profiles:
+            profile, written = text.new_zeros(len(text), self.config.profile_dim), text.new_zeros(len(text), 1).bool()
+        elif profile is None:
+            profile, written = self._unwritten(text)
+        else:
+            written = (profile != 0).any(dim=1, keepdim=True)
+        rows = self._history_map("rows", view).rows(history, tables.item)
         if written.any():
-            embedding = self._history_map("embedding").rows(history, tables.item)
+            embedding = self._history_map("embedding", view).rows(history, tables.item)
             rows = torch.where(written, model.initial_users(embedding, profile), rows)
-        return encode_new_users(model, rows, profile, text, history)
+        return encode_new_users(model, rows, profile, text, history, view)
 
     def _model(self) -> RecLMRecommender:
         model: Any = self
         return model
 
-    def _history_map(self, target: str) -> HistoryMap:
+    def _history_map(self, target: str, view: View) -> HistoryMap:
         """The map to initial rows (`rows`; what the known users' profiles add to them is in it), or to ID embeddings.
 
         The second is for people with a profile: the fusion then adds their own.
         """
-        model = self._model()
-        tables = new_user_tables(model)
+        model, tables = self._model(), new_user_tables(self._model(), view)
 
         def fit() -> HistoryMap:
             known = Histories(self.catalog.seen_indptr, self.catalog.seen_indices)
             rows = tables.user if target == "rows" else model.user_embedding.weight.detach()
             return fit_history_map(known.matrix(len(tables.item), rows.device), tables.item, rows)
 
-        return model.remembered(f"history_map.{target}", fit)
+        return model.remembered(f"history_map.{view.name}.{target}", fit)
 
-    def _profiles_of(
-        self, count: int, text: torch.Tensor, vectors: np.ndarray | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What stands in the place of profiles, [B, profile_dim], and who has one of their own, bool [B, 1]."""
-        model, config = self._model(), self.config
-        if vectors is not None:
-            profile = self.centred_profiles(vectors, count)
-            return profile, (profile != 0).any(dim=1, keepdim=True)
+    def _unwritten(self, text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What stands in the place of the profiles of B people without one, by the mean texts of their choices.
+
+        Args:
+            text: [B, d_t].
+
+        Returns:
+            [B, profile_dim], and whether it counts as a profile of their own, bool [B, 1].
+        """
+        model, config, count = self._model(), self.config, len(text)
         everybody = torch.ones(count, 1, dtype=torch.bool, device=text.device)
         if config.user_profiles and config.profile_mode == "raw_text":
             return text, everybody
@@ -225,10 +242,12 @@ class FoldInMixin:
             ValueError: vectors of another shape or not finite, or a model that cannot read profiles.
         """
         self._require_profiles()
-        model, config = self._model(), self.config
-        given = np.asarray(vectors)
-        if given.shape != (count, config.profile_dim) or not np.isfinite(given).all():
-            raise ValueError(f"vectors must be finite and [{count}, {config.profile_dim}], got {given.shape}.")
+        return self._centred_rows(vectors, count)
+
+    def _centred_rows(self, vectors: np.ndarray, count: int) -> torch.Tensor:
+        model, width, given = self._model(), self.config.profile_dim, np.asarray(vectors)
+        if given.shape != (count, width) or not np.isfinite(given).all():
+            raise ValueError(f"vectors must be finite and [{count}, {width}], got {given.shape}.")
         raw = torch.as_tensor(given, dtype=torch.float32, device=self.item_text.device)
         return functional.normalize((raw - model.profile_mean) * (raw != 0).any(dim=1, keepdim=True), dim=1)
 

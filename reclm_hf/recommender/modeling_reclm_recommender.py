@@ -230,14 +230,19 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
     def remembered(self, name: str, make: Callable[[], T]) -> T:
         """`make()` in evaluation mode and without gradients; called again only after a weight or a buffer changed."""
         # Scoring in blocks asks again and again; the version counters of all tensors say whether anything changed.
-        tensors = (*self.parameters(), *self.buffers())
-        version = (*((id(tensor), tensor._version) for tensor in tensors), self.config.cold_offset)
-        training = self.training
+        held = (tensor for part in self.modules() for tensor in (*part._parameters.values(), *part._buffers.values()))
+        version = (*((id(tensor), tensor._version) for tensor in held if tensor is not None), self.config.cold_offset)
+        return self._memory.get(version, name, lambda: self._evaluated(make))
+
+    def _evaluated(self, make: Callable[[], T]) -> T:
+        # Only within the memory's lock: another thread would take the mode in between for the model's own.
+        if not self.training:
+            return make()
         self.eval()
         try:
-            return self._memory.get(version, name, make)
+            return make()
         finally:
-            self.train(training)
+            self.train()
 
     # -- training ---------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import torch
 
 from .ranking import RankedBlock, Recommendations, block_users, rank_blocks, tie_order
 from .representations import Representations
+from .state import HistoryState
 
 if TYPE_CHECKING:
     from .modeling_reclm_recommender import RecLMRecommender
@@ -31,8 +32,26 @@ class Histories(NamedTuple):
             return torch.sparse_csr_tensor(indptr, indices, ones, (len(indptr) - 1, n_items), check_invariants=False)
 
 
+class View(NamedTuple):
+    """A history state as people are scored from it: the one that the model is served with, or one that lacks something.
+
+    name: what is remembered of it goes by this. encoded: the known users and items. profiles: False where profiles are
+    taken away, those of new users too.
+    """
+
+    name: str
+    state: HistoryState
+    encoded: Representations
+    profiles: bool = True
+
+
+def served_view(model: RecLMRecommender) -> View:
+    """The state that the model is served with, computed again only after a weight or a buffer changed."""
+    return model.remembered("served_view", lambda: View("served", model.state(), model.served()))
+
+
 class NewUserTables(NamedTuple):
-    """What new users are encoded with, of the state that the model is served with.
+    """What new users are encoded with, of one state.
 
     user: [U, w] initial representations of the known users (x_u of eq. 2). item: [I, w] what the backbone's score
     compares a user with. layers: [I, w] each, see `Backbone.item_layers`. degree: [I] entries of each item in the
@@ -45,13 +64,13 @@ class NewUserTables(NamedTuple):
     degree: torch.Tensor | None
 
 
-def new_user_tables(model: RecLMRecommender) -> NewUserTables:
-    """The tables of the served state, computed again only after a weight or a buffer changed."""
-    return model.remembered("new_user_tables", lambda: _tables(model))
+def new_user_tables(model: RecLMRecommender, view: View | None = None) -> NewUserTables:
+    """The tables of a view (None: the served one), computed again only after a weight or a buffer changed."""
+    chosen = served_view(model) if view is None else view
+    return model.remembered(f"new_user_tables.{chosen.name}", lambda: _tables(model, chosen.state))
 
 
-def _tables(model: RecLMRecommender) -> NewUserTables:
-    state = model.state()
+def _tables(model: RecLMRecommender, state: HistoryState) -> NewUserTables:
     parts = model.encode_parts(state)
     pair = parts.backbone.pair
     item = parts.backbone.item if pair is None else pair.item
@@ -68,8 +87,9 @@ def encode_new_users(
     profile: torch.Tensor,
     user_text: torch.Tensor,
     history: torch.Tensor | None = None,
+    view: View | None = None,
 ) -> Representations:
-    """The served items with B new users in the place of the known ones.
+    """The items of a view (None: the served one) with B new users in the place of the known ones.
 
     Args:
         rows: [B, w] initial representations, such as `model.initial_users` makes of embeddings and profiles.
@@ -77,17 +97,24 @@ def encode_new_users(
         user_text: [B, d_t] centred mean of history vectors, length 1 or zeros; unused without floors.
         history: [B, I] sparse CSR of ones; graph backbones attach the users to these items.
     """
-    served, tables = model.served(), new_user_tables(model)
-    rows = model.backbone.attach_users(rows, history, tables.layers, tables.degree)
-    joined = [rows[:, :0] if served.pair is not None else rows]
+    view = served_view(model) if view is None else view
+    tables = new_user_tables(model, view)
+    attached = model.backbone.attach_users(rows, history, tables.layers, tables.degree)
+    return with_rows(model, view.encoded, attached, profile, user_text)
+
+
+def with_rows(
+    model: RecLMRecommender, known: Representations, rows: torch.Tensor, profile: torch.Tensor, user_text: torch.Tensor
+) -> Representations:
+    """The items of `known` with B users of these rows: [B, w] of the backbone; the others as in `encode_new_users`."""
+    joined = [rows[:, :0] if known.pair is not None else rows]
     if model.floors is not None:
         joined.append(user_text)
     if model.profile_gain is not None:
         joined.append(profile)
-    return served.with_users(torch.cat(joined, dim=1), rows)
+    return known.with_users(torch.cat(joined, dim=1), rows)
 
 
-@torch.no_grad()
 def best_items(
     model: RecLMRecommender,
     users: Representations,
@@ -104,30 +131,31 @@ def best_items(
     Raises:
         ValueError: k < 1.
     """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    device = users.item_bias.device
-
-    def score(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        places = (torch.as_tensor(index, device=device) for index in (rows, columns))
-        return users.scores(model.backbone, *places).float().cpu().numpy()
-
     catalog = model.catalog
     found = Recommendations(list(user_ids), [], [], [])
-    blocks = rank_blocks(
-        score,
-        np.arange(len(user_ids)),
-        items,
-        k,
-        ties=tie_order(catalog.n_items),
-        seen=seen,
-        block=block_users(len(items)),
-    )
-    for positions, scores in lists_of(blocks):
+    for positions, scores in lists_of(ranked_blocks(model, users, len(user_ids), items, k, seen)):
         found.item_ids.append([catalog.item_ids[item] for item in positions])
         found.titles.append([catalog.titles[item] for item in positions])
         found.scores.append(scores.tolist())
     return found
+
+
+def ranked_blocks(
+    model: RecLMRecommender, users: Representations, count: int, items: np.ndarray, k: int, seen: Histories | None
+) -> Iterator[RankedBlock]:
+    """The k best of `items` for the first `count` users, as positions; arguments and errors as in `best_items`."""
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    device, n_items = users.item_bias.device, len(users.item_bias)
+
+    @torch.no_grad()
+    def score(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        # `columns` are in order, each once: as many as there are items are all of them.
+        chosen = slice(None) if len(columns) == n_items else torch.as_tensor(columns, device=device)
+        return users.scores(model.backbone, torch.as_tensor(rows, device=device), chosen).float().cpu().numpy()
+
+    ties, block = tie_order(n_items), block_users(len(items))
+    return rank_blocks(score, np.arange(count), items, k, ties=ties, seen=seen, block=block)
 
 
 def lists_of(blocks: Iterator[RankedBlock]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import RLock
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -32,8 +33,8 @@ class Representations(NamedTuple):
     item_bias: torch.Tensor
     pair: PairTables | None = None
 
-    def scores(self, backbone: Backbone, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """[B, C] scores of user rows [B] for item rows [C], both int64."""
+    def scores(self, backbone: Backbone, users: torch.Tensor, items: torch.Tensor | slice) -> torch.Tensor:
+        """[B, C] scores of user rows [B] for item rows [C], both int64; slice(None) takes all items and copies none."""
         scores = self.user[users] @ self.item[items].T + self.item_bias[items]
         if self.pair is not None:
             own = backbone.pair_scores(self.pair.user[users], self.pair.item[items])
@@ -55,23 +56,28 @@ class Representations(NamedTuple):
 
 
 class Memory:
-    """What was computed from the weights and buffers of one version; a copy of a model starts without."""
+    """What was computed from the weights and buffers of one version; a copy of a model starts without.
+
+    Threads may ask at once: one computes, the others wait for it.
+    """
 
     def __init__(self) -> None:
         self.version: Any = None
         self.values: dict[str, Any] = {}
+        self._lock = RLock()  # what is computed may ask for what it is computed from
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Memory:
-        return Memory()
+    def __reduce__(self) -> tuple[type[Memory], tuple[()]]:
+        return Memory, ()
 
     def get(self, version: Any, name: str, make: Callable[[], T]) -> T:
         """`make()`, called once a version."""
-        if self.version != version:
-            self.version, self.values = version, {}
-        if name not in self.values:
-            with torch.no_grad():
-                self.values[name] = make()
-        return self.values[name]
+        with self._lock:
+            if self.version != version:
+                self.version, self.values = version, {}
+            if name not in self.values:
+                with torch.no_grad():
+                    self.values[name] = make()
+            return self.values[name]
 
 
 class ScoreParts(NamedTuple):

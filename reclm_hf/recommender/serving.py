@@ -11,11 +11,12 @@ from torch import nn
 from torch.nn import functional
 
 from .explain import ExplainMixin
-from .fold_in import NEW_USER, FoldInMixin
-from .new_users import best_items, encode_new_users
+from .fold_in import NEW_USER
+from .new_users import best_items, served_view
 from .ranking import Recommendations
 from .representations import Representations
 from .similar import SimilarMixin
+from .what_if import WhatIfMixin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ class NewItems(NamedTuple):
     categories: list[list[str]]
 
 
-class ServingMixin(FoldInMixin, SimilarMixin, ExplainMixin):
+class ServingMixin(WhatIfMixin, SimilarMixin, ExplainMixin):
     """`add_items`, `recommend_for_profile` and the other ways to use a `RecLMRecommender`; expects its attributes."""
 
     config: Any
@@ -186,11 +187,7 @@ class ServingMixin(FoldInMixin, SimilarMixin, ExplainMixin):
         model: Any = self
         if not profile.strip():
             raise ValueError("recommend_for_profile: the profile is empty; say what the person likes.")
-        if not model.backbone.support(self.config).new_users_by_profile:
-            raise ValueError(
-                f"This model was trained with profile_mode={self.config.profile_mode!r} and cannot read a profile; "
-                "train one with profile_mode='llm' or preset='floor_residual'."
-            )
+        self._require_reading()
         items = model.eligible_items(candidates, categories, deny)
         encoded = self.text_encoder().encode([profile])[0] if vector is None else np.asarray(vector)
         found = self._from_profile(torch.as_tensor(encoded, dtype=torch.float32))
@@ -201,10 +198,7 @@ class ServingMixin(FoldInMixin, SimilarMixin, ExplainMixin):
         """The served items for one new user, of whom only a profile vector [profile_dim] is known."""
         model: Any = self
         profile = functional.normalize(encoded.to(self.item_text.device).unsqueeze(0) - model.profile_mean, dim=1)
-        known = torch.as_tensor(np.diff(self.catalog.seen_indptr) > 0, device=profile.device)
-        mean = model.user_embedding.weight[known].mean(0, keepdim=True)  # [1, w]
-        own = profile if self.config.profile_mode == "llm" else self._profiles_of(1, profile, None)[0]
-        return encode_new_users(model, model.initial_users(mean, own), own, profile)
+        return self.described(served_view(model), profile)
 
 
 def _checked(items: pd.DataFrame) -> NewItems:
