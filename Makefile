@@ -8,12 +8,13 @@ STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-slow quality format bench clean
+.PHONY: help install demo test test-slow test-browser quality format bench clean
 
 help:
 	@echo "make demo       the whole path on real data, in minutes; results under runs/demo/"
 	@echo "make test       the fast tests"
 	@echo "make test-slow  the slow tests"
+	@echo "make test-browser  the pages in Chromium, where it is installed"
 	@echo "make quality    linter, formatter, type checker"
 	@echo "make bench      time the hot paths"
 	@echo "make install    only create $(VENV)/"
@@ -40,7 +41,10 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile  # files share what is slow to make
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -q -m "slow and not gpu and not hub_live" || test $$? -eq 5  # 5: there are none
+	$(BIN)/python -m pytest -q -m "slow and not gpu and not hub_live and not browser" || test $$? -eq 5  # 5: there are none
+
+test-browser: $(STAMP)  # apt-get install chromium chromium-driver fonts-noto-color-emoji
+	$(BIN)/python -m pytest -q -m "browser and not gpu and not hub_live" || test $$? -eq 5
 
 quality: $(STAMP)
 	$(BIN)/ruff check .

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
-from .output import finish
+from .output import finish, speaker
 
 DESCRIPTION = "what each stage of tuning is worth: profiles, recommenders, a table with intervals and cost"
 
@@ -36,11 +35,8 @@ def run(args: argparse.Namespace) -> int:
     from ..pipeline.ablation import run_ablation
     from ..pipeline.ablation_options import read_options
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
-
     options = read_options(args.recipe, output=args.output, data=args.data, users=args.users, jobs=args.jobs)
-    manifest = run_ablation(options, say)
+    manifest = run_ablation(options, speaker(args))
     folder = Path(options.output)
     paths = {"report": str(folder / "report.md"), "table": str(folder / "ablation.parquet")}
     lines = [f"{', '.join(manifest['key']['stages'])}: {_counted(manifest)}", f"Table: {paths['table']}"]

@@ -41,7 +41,13 @@ def run(args: argparse.Namespace) -> int:
     )
     result = run_demo(options, say)
     user = Catalog.load(result["model"]).user_ids[0]
-    lines = ["", f"Report with all intervals and a picture: {result['report']} ({result['seconds']:.0f} s)"]
+    lines = [
+        "",
+        f"Report with all intervals: {result['report']}, with plots: {result['page']} ({result['seconds']:.0f} s)",
+    ]
     return finish(
-        args, lines, result, f"reclm recommend {result['model']} {user} --k 10   (or read {result['report']})"
+        args,
+        lines,
+        result,
+        f"reclm recommend {result['model']} {user} --k 10   (or open {result['page']} in a browser)",
     )

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .output import finish
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..report.people_map import MapPoints
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
     from ..pipeline.evaluate_stage import floor_rows, saved_model_rows
     from ..pipeline.texts import encode_items
     from ..recommender.text_encoder import TextEncoder
+    from ..report.extras import gather
+    from ..report.page import write_html
 
     splits = load_splits(args.data)
     rows = [row for source in args.models for row in saved_model_rows(source, splits.test)]
@@ -40,6 +49,26 @@ def run(args: argparse.Namespace) -> int:
         dataset=splits.data.name,
         fingerprint=splits.fingerprint,
     )
-    report = args.output / "report.md"
-    content = {"report": str(report), "comparisons": comparisons.to_dict("records")}
-    return finish(args, [render_terminal(results)], content, f"read {report}, or reclm recommend {args.models[0]} USER")
+    extras = gather(curves=lambda: _curves(args.models), map=lambda: _map(args.models[0]))
+    page = write_html(args.output, extras)
+    content = {
+        "report": str(args.output / "report.md"),
+        "page": str(page),
+        "comparisons": comparisons.to_dict("records"),
+    }
+    next_step = f"open {page} in a browser, or reclm recommend {args.models[0]} USER"
+    return finish(args, [render_terminal(results)], content, next_step)
+
+
+def _curves(models: Sequence[str]) -> pd.DataFrame | None:
+    """What training wrote beside those models that are folders of a run, `NAME/model`."""
+    from ..report.curves import curves_of
+
+    return curves_of({Path(source).parent: source for source in models if Path(source).is_dir()})
+
+
+def _map(model: str) -> MapPoints:
+    from ..auto import RecLMRecommender
+    from ..report.people_map import map_points
+
+    return map_points(RecLMRecommender.from_pretrained(model))

@@ -7,10 +7,15 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from importlib import import_module
 
 from .. import __version__
 from ..bundles import BundleError
+from .arguments import Parser, leaves
+from .progress import bars
+from .stopping import said, stoppable
 
 COMMANDS = (
     "demo",
@@ -26,54 +31,84 @@ COMMANDS = (
     "train",
     "evaluate",
     "recommend",
+    "reproduce",
     "push",
     "pull",
     "verify",
+    "space",
+    "completion",
 )
 _TRAINING = ("peft", "trl", "evaluate")
 EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130
+_FIRST_STEP = "First step: reclm demo   (the whole path on real data, in minutes)"
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The parser with all commands; importing them loads nothing heavy."""
-    parser = argparse.ArgumentParser(prog="reclm", description="Leak-free LLM profiles for recommenders.")
+    parser = Parser(prog="reclm", description="Leak-free LLM profiles for recommenders.")
     parser.add_argument("--version", action="version", version=f"reclm {__version__}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.set_defaults(run=partial(_help, parser), json=False, quiet=False, debug=False)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name in COMMANDS:
         import_module(f"{__package__}.{name}").add_parser(subparsers)
-    for leaf in _leaves(parser):
-        leaf.add_argument("--json", action="store_true", help="print one JSON object to stdout and nothing else")
+    for leaf in leaves(parser):
+        add_manners(leaf)
         leaf.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        leaf.set_defaults(prog=leaf.prog)
     return parser
+
+
+def add_manners(parser: argparse.ArgumentParser) -> None:
+    """The flags of every command, which a script of its own has too."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object to stdout and nothing else")
+    parser.add_argument("--quiet", action="store_true", help="print the result and errors: no progress, no notes")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0, or 2 after an error that a person can mend (printed as one line to stderr), or 130 when interrupted.
+        0, or 2 after an error that a person can mend (printed as one line to stderr), or 130 and 143 when SIGINT or
+        SIGTERM ended it.
     """
-    args = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    argv = sys.argv[1:] if argv is None else argv
+    args = argparse.Namespace()
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(stoppable())
+            args = build_parser().parse_args(argv)
+            log(args)
+            stack.enter_context(bars(getattr(args, "quiet", False)))
+            code = int(args.run(args))
+            sys.stdout.flush()  # here, where a reader that has gone is no error
+            return code
+        except KeyboardInterrupt as stop:
+            text, code = said(stop, getattr(args, "prog", "").removeprefix("reclm "), argv)
+            print(text, file=sys.stderr)
+            return code
+        except BrokenPipeError:
+            # The reader (`| head`) has gone: nothing is wrong, but Python would complain when it flushes stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except (ValueError, KeyError, OSError, ImportError, BundleError) as error:
+            if getattr(args, "debug", False):
+                raise
+            print(f"reclm: error: {_message(error)}", file=sys.stderr)
+            return EXIT_ERROR
+
+
+def log(args: argparse.Namespace) -> None:
+    """Where notes and warnings go: stderr, as plain lines; `--quiet` leaves the warnings."""
+    quiet = getattr(args, "quiet", False)
+    logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, format="%(message)s", stream=sys.stderr)
     for chatty in ("httpx", "httpx2", "urllib3", "filelock", "datasets", "fsspec"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    try:
-        code = int(args.run(args))
-        sys.stdout.flush()  # here, where a reader that has gone is no error
-        return code
-    except KeyboardInterrupt:
-        print("reclm: interrupted; the same command goes on from what is finished.", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader (`| head`) has gone: nothing is wrong, but Python would complain when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, KeyError, OSError, ImportError, BundleError) as error:
-        if args.debug:
-            raise
-        print(f"reclm: error: {_message(error)}", file=sys.stderr)
-        return EXIT_ERROR
+
+
+def _help(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    parser.print_help()
+    print(f"\n{_FIRST_STEP}")
+    return 0
 
 
 def _message(error: Exception) -> str:
@@ -82,15 +117,6 @@ def _message(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name in _TRAINING:
         text += ": tuning needs more packages, pip install 'reclm-hf[train]'"
     return " ".join(text.split()) or type(error).__name__
-
-
-def _leaves(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    if not groups:
-        return [parser]
-    # A parser may stand under several names (aliases): each once.
-    children = {id(child): child for group in groups for child in group.choices.values()}
-    return [leaf for child in children.values() for leaf in _leaves(child)]
 
 
 if __name__ == "__main__":

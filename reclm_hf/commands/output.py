@@ -1,4 +1,4 @@
-"""How a command ends: what it found, then one line that says what to do next."""
+"""How a command speaks: lines on the way, then what it found and one line that says what to do next."""
 
 from __future__ import annotations
 
@@ -6,15 +6,25 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+
+def speaker(args: argparse.Namespace) -> Callable[[str], None]:
+    """What prints the lines of a command that is under way: to stdout, with `--json` to stderr, with `--quiet` nowhere.
+
+    They are for a person to read while waiting; what a command found goes to `finish`.
+    """
+    if args.quiet:
+        return lambda line: None
+    return lambda line: print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
 
 
 def finish(args: argparse.Namespace, lines: Iterable[str], result: Mapping[str, Any], next_step: str) -> int:
     """Print the outcome and return the exit code 0.
 
     With `--json` stdout holds one JSON object, `result` with `next`, and nothing else (NaN and infinities are null);
-    otherwise the lines, then the next step.
+    otherwise the lines, then the next step, which `--quiet` leaves out.
     """
     if args.json:
         content = _without_nan({**result, "next": next_step})
@@ -23,7 +33,8 @@ def finish(args: argparse.Namespace, lines: Iterable[str], result: Mapping[str, 
         return 0
     for line in lines:
         print(line)
-    print(f"Next: {next_step}")
+    if not getattr(args, "quiet", False):
+        print(f"Next: {next_step}")
     return 0
 
 

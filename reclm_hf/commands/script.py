@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from collections.abc import Sequence
 from types import ModuleType
+
+from .main import add_manners, log
+from .progress import bars
 
 
 def make_parser(
@@ -22,12 +23,13 @@ def make_parser(
     else:
         parser = subparsers.add_parser(name, help=command.DESCRIPTION)
     command.fill(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object to stdout and nothing else")
+    add_manners(parser)
     return parser
 
 
 def main(command: ModuleType, name: str, argv: Sequence[str] | None = None) -> int:
     """Run a command with these flags; its exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     args = make_parser(command, name).parse_args(argv)
-    return int(args.run(args))
+    log(args)
+    with bars(args.quiet):
+        return int(args.run(args))

@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     inputs = Inputs(splits, vectors, read.users, encoder, item_profiles=read.items, fold_profiles=read.folds)
     folder = Path("runs") / (args.name or f"{splits.data.name}-{spec.label}")
     options = trainer_options(spec)
-    train_model(spec, inputs, options, folder, args.search)
+    train_model(spec, inputs, options, folder, args.search, progress=True)
     seconds = time.perf_counter() - started
     settings = {**asdict(spec), **asdict(options), "search": args.search}
     write_manifest(

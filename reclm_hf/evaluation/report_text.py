@@ -1,4 +1,4 @@
-"""A report as Markdown and as a table for the terminal, rendered from the tables of `report.py` and nothing else."""
+"""A report as blocks, as Markdown and as a table for the terminal, from the tables of `report.py` and nothing else."""
 
 from __future__ import annotations
 
@@ -6,18 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .comparisons import ALPHA
-from .report_format import (
-    PRIMARY,
-    SHORT,
-    TITLES,
-    escape,
-    group_of,
-    interval_cell,
-    markdown_table,
-    number,
-    ordered_settings,
-    sort_rows,
-)
+from .report_blocks import Block, Bullets, Heading, Paragraph, Table, markdown
+from .report_format import PRIMARY, SHORT, TITLES, group_of, interval_cell, number, ordered_settings, sort_rows
 from .report_sections import beyond_section, comparison_section, strata_section
 from .statistics import DRAWS
 
@@ -38,18 +28,19 @@ def render_markdown(
 ) -> str:
     """The whole of `report.md`; it links `report.svg` beside it. `beyond` and `strata` add a section each."""
     first = results.iloc[0]
-    parts = [
-        f"# Results on {first['dataset']}, {first['split']} split\n\nData fingerprint `{first['fingerprint']}`.\n",
-        f"![{PRIMARY} of every row with its 95 % interval](report.svg)\n",
+    found: list[Block] = [
+        Heading(f"Results on {first['dataset']}, {first['split']} split", 1),
+        Paragraph(f"Data fingerprint `{first['fingerprint']}`."),
+        Paragraph(f"![{PRIMARY} of every row with its 95 % interval](report.svg)"),
     ]
-    parts += [_setting_section(results, setting) for setting in ordered_settings(results)]
-    parts.append(comparison_section(comparisons))
+    for setting in ordered_settings(results):
+        found += setting_section(results, setting)
+    found += comparison_section(comparisons)
     if strata is not None:
-        parts.append(strata_section(strata))
+        found += strata_section(strata)
     if beyond is not None:
-        parts.append(beyond_section(beyond, results))
-    parts.append(_notes_section(results, notes, draws))
-    return "\n".join(parts)
+        found += beyond_section(beyond, results)
+    return markdown([*found, *notes_section(results, notes, draws)])
 
 
 def render_terminal(results: pd.DataFrame) -> str:
@@ -91,23 +82,25 @@ def _cell(line: dict[str, Any], with_interval: bool) -> str:
     return interval_cell(line) if with_interval else number(line["value"])
 
 
-def _setting_section(results: pd.DataFrame, setting: str) -> str:
+def setting_section(results: pd.DataFrame, setting: str) -> list[Block]:
+    """Every row of one setting with all metrics, or why there is none."""
     rows = sort_rows(results, setting)
-    head = f"## {TITLES.get(setting, setting)}\n\n"
+    title = TITLES.get(setting, setting)
     if rows[0]["reason"]:
-        return f"{head}Not evaluated: {rows[0]['reason']}.\n"
+        return [Heading(title), Paragraph(f"Not evaluated: {rows[0]['reason']}.")]
     size = rows[0]
-    head += f"{size['n_users']:,} users, {size['n_targets']:,} targets, {size['n_candidates']:,} candidates.\n\n"
+    head = f"{size['n_users']:,} users, {size['n_targets']:,} targets, {size['n_candidates']:,} candidates."
     others = [metric for metric in size["values"] if metric != PRIMARY]
     lines = [["kind", "row", f"{PRIMARY} [95 %]", "wider over", *others, "seeds", "seconds"]]
     for row in rows:
         numbers = [number(row["values"][metric]) for metric in others]
         tail = [str(row["n_seeds"]), f"{row['seconds']:.1f}"]
-        lines.append([row["group"], escape(row["row"]), interval_cell(row), row["interval"], *numbers, *tail])
-    return head + markdown_table(lines)
+        lines.append([row["group"], row["row"], interval_cell(row), row["interval"], *numbers, *tail])
+    return [Heading(title), Paragraph(head), Table(lines, title)]
 
 
-def _notes_section(results: pd.DataFrame, notes: Sequence[str], draws: int) -> str:
+def notes_section(results: pd.DataFrame, notes: Sequence[str] = (), draws: int = DRAWS) -> list[Block]:
+    """How the numbers came about, and what the rows are; `notes` are further sentences."""
     kinds = {group_of(kind, mode) for kind, mode in zip(results["kind"], results["profile_mode"], strict=True)}
     modes = set(results["profile_mode"])
     seeds = sorted(set(results["n_seeds"]))
@@ -130,7 +123,7 @@ def _notes_section(results: pd.DataFrame, notes: Sequence[str], draws: int) -> s
             "and only what the model has beyond it is personal."
         )
     lines += [text for mode, text in _PLACEBO_NOTES.items() if mode in modes]
-    return "## Notes\n\n" + "".join(f"- {line}\n" for line in [*lines, *notes])
+    return [Heading("Notes"), Bullets([*lines, *notes])]
 
 
 _PLACEBO_NOTES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ from .card_format import (
 )
 from .card_results import Results, accuracy_table, also_recorded, certificates_table, changes_table, comparison_lines
 from .card_tables import DataConfig, data_configs, split_place
+from .kinds import SPACE_SETTINGS
 
 _BACKBONES = {"bias_mf": "BiasMF", "ncf": "NCF", "lightgcn": "LightGCN", "sgl": "SGL", "simgcl": "SimGCL"}
 _COSTS = (
@@ -45,6 +47,7 @@ _TABLES = {
     "preferences": "pairs of a better and a worse profile",
 }
 _MOST_SETTINGS = 30
+_VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){1,3}")
 _HOLD_USERS = ("users.parquet", "catalog.safetensors")
 
 
@@ -91,6 +94,7 @@ def card_context(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "config_names": [config.name for config in configs],
         "opened": [c for c in configs if c.name.isidentifier() and not keyword.iskeyword(c.name)][:3],
         "has_report": "report.md" in files,
+        "is_ours": manifest["kind"] == "space" and SPACE_SETTINGS in files,
         "holds_users": listed([code(name) for name in _HOLD_USERS if name in files]) or None,
         "licence": licence_fields(manifest),
         "licence_said": plain(manifest["license"], NAME) if manifest.get("license") else None,
@@ -165,6 +169,7 @@ def _of_details(details: Mapping[str, Any]) -> dict[str, Any]:
         "rank": count(details["rank"]) if is_number(details.get("rank")) else None,
         "targets": listed([code(name.strip()) for name in sorted(map(str, names)) if name.strip()]) or None,
         "description": prose(details["description"]) if details.get("description") else None,
+        "gradio": details["sdk_version"] if _VERSION.fullmatch(str(details.get("sdk_version"))) else None,
     }
 
 

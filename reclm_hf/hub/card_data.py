@@ -232,7 +232,7 @@ def _space(manifest: Mapping[str, Any]) -> CardData:
     emoji, default = details.get("emoji"), "📏" if metric else "🎬"
     preload = details.get("preload_from_hub")
     if isinstance(preload, list):
-        chosen["preload_from_hub"] = [one_line(entry, NAME) for entry in preload]
+        chosen["preload_from_hub"] = [one_line(entry) for entry in preload]  # files and commit, all of it
     colours: dict[str, Any] = {
         name: details[name] if details.get(name) in _COLOURS else usual
         for name, usual in (("colorFrom", "indigo"), ("colorTo", "purple"))

@@ -17,6 +17,9 @@ from ..profiler.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 ALWAYS = ("README.md", "manifest.json", ".gitattributes")
 """Of every repository, and never listed in its manifest's `files`."""
 
+SPACE_SETTINGS = "settings.json"
+"""Of a Space that `reclm space` wrote: what it loads, and at which commits."""
+
 _TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -121,11 +124,18 @@ _ALL = (
         "results",
         "dataset",
         ("results.parquet",),
-        ("*.parquet", "*/*.parquet", "report.md", "report.svg", "*.json"),
+        ("*.parquet", "*/*.parquet", "report.md", "report.svg", "report.html", "*.json"),
         "results.md.j2",
         False,
     ),
-    Kind("space", "space", ("app.py", "requirements.txt"), ("*.py", "*/*.py", "packages.txt"), "space.md.j2", False),
+    Kind(
+        "space",
+        "space",
+        ("app.py", "requirements.txt"),
+        ("*.py", "*/*.py", "packages.txt", SPACE_SETTINGS),
+        "space.md.j2",
+        False,
+    ),
     Kind("metric", "space", ("*.py", "requirements.txt"), ("*.py", "LICENSE.txt"), "space.md.j2", False),
 )
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}

@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 _TABLES = ("results", "comparisons", "beyond", "strata")
 _REPORTS = ("report.md", "report.svg")
 _MEAN_USER = " (mean user)"
+_LEFT_OUT = "left out where results are shared; the folder of the run has it"
 
 
 def stage_results(source: Path, place: Path, repo_id: str, options: PushOptions) -> dict[str, Any]:
     """Bring the tables of an evaluation and its report into the empty folder `place`.
 
-    Rows that are named by a folder of this machine are named by the run instead, in the report as well.
+    Rows that are named by a folder of this machine are named by the run instead, in the report as well. The page with
+    plots is made anew from the tables, so that no single person's profile travels with results.
 
     Args:
         source: a folder with `results.parquet`, of `reclm evaluate` or `reclm demo`.
@@ -46,6 +48,9 @@ def stage_results(source: Path, place: Path, repo_id: str, options: PushOptions)
     Raises:
         ValueError: `results.parquet` is no table of results, or two folders would have one name.
     """
+    from ..report.extras import Extras
+    from ..report.page import REPORT, write_html
+
     tables = {name: read_parquet(path) for name in _TABLES if (path := source / f"{name}.parquet").is_file()}
     results, record = tables["results"], run_record(source)
     _require_results(results, source / RESULTS)
@@ -75,13 +80,16 @@ def stage_results(source: Path, place: Path, repo_id: str, options: PushOptions)
         },
     )
     found = with_earlier(source, manifest)
-    return {
+    found = {
         **found,
         "data": found["data"] or _data(results),
         "test_opened": _opened(results, found["test_opened"]),
         "title": options.title or found["title"],
         "license": options.license or found["license"],
     }
+    if (source / REPORT).is_file():
+        write_html(place, Extras(missing=dict.fromkeys(("curves", "map", "samples"), _LEFT_OUT)), record=found)
+    return found
 
 
 def _require_results(results: pd.DataFrame, file: Path) -> None:

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.folder import file_sha256
 from .client import plain_id
-from .kinds import KINDS, Kind
+from .kinds import KINDS, SPACE_SETTINGS, Kind
 from .manifest import MANIFEST, input_entry, new_manifest, read_manifest
-from .records import run_record
+from .records import read_record, run_record
 from .safety import check_names
 
 if TYPE_CHECKING:
@@ -37,13 +38,15 @@ _FIELDS = (
 _SHORT = 60  # characters of `short_description` that the Hub takes
 _LINKED = {"models": "model", "datasets": "tables"}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_PINNED = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})", re.ASCII)
 
 
 def stage_space(source: Path, place: Path, repo_id: str, options: PushOptions) -> dict[str, Any]:
     """Bring a Gradio Space into the empty folder `place`.
 
     Args:
-        source: a folder with `README.md`, `app.py` and `requirements.txt`; also one that was pulled.
+        source: a folder with `README.md`, `app.py` and `requirements.txt`; also one that was pulled. What its
+            `settings.json` names at a commit is an input of that commit.
 
     Returns:
         The manifest without `files`.
@@ -170,12 +173,12 @@ def _joined_imports(tree: ast.Module) -> Iterator[int]:
 
 def _manifest(kind: str, source: Path, repo_id: str, options: PushOptions) -> dict[str, Any]:
     front, text = front_matter(source)
-    preloaded = dict(_preloaded(front))
+    pins = {**dict(_preloaded(front)), **dict(_pinned(source))}
     linked = [(str(name), role) for field, role in _LINKED.items() for name in front.get(field) or []]
     said = {
         "title": front.get("title") or repo_id.split("/")[-1],
         "license": front.get("license"),
-        "inputs": [input_entry(role, name, name, preloaded.get(name)) for name, role in linked],
+        "inputs": [input_entry(role, name, name, pins.get(name)) for name, role in linked],
         "details": {**{name: front[name] for name in _FIELDS if name in front}, "description": _description(text)},
     }
     said |= _as_pulled(source, tuple(said))
@@ -193,8 +196,12 @@ def _as_pulled(source: Path, names: tuple[str, ...]) -> dict[str, Any]:
     if run_record(source) or not (source / MANIFEST).is_file():
         return {}
     earlier = read_manifest(source)
-    same = render_card(earlier) == (source / _README).read_text(encoding="utf-8")
-    return {name: earlier[name] for name in names} if same else {}
+    if render_card(earlier) != (source / _README).read_text(encoding="utf-8"):
+        return {}
+    settings, noted = source / SPACE_SETTINGS, earlier["files"].get(SPACE_SETTINGS)
+    if settings.is_file() and (noted is None or file_sha256(settings) != noted["sha256"]):
+        names = tuple(name for name in names if name != "inputs")  # it names other commits now
+    return {name: earlier[name] for name in names}
 
 
 def _preloaded(front: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -203,6 +210,14 @@ def _preloaded(front: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         words = str(entry).split()
         if len(words) > 1 and _COMMIT.fullmatch(words[-1]):
             yield words[0], words[-1]
+
+
+def _pinned(source: Path) -> Iterator[tuple[str, str]]:
+    """Repository and commit of what `settings.json` names as `org/name@commit`."""
+    for value in read_record(source / SPACE_SETTINGS).values():
+        found = _PINNED.fullmatch(value) if isinstance(value, str) else None
+        if found:
+            yield found[1], found[2]
 
 
 def _description(text: str) -> str | None:

@@ -21,6 +21,11 @@ from reclm_hf.evaluation.report_text import render_terminal
 from reclm_hf.evaluation.rows import Row
 from reclm_hf.evaluation.strata import strata_table
 from reclm_hf.profiles.leakage import certify
+from reclm_hf.report.curves import read_curves
+from reclm_hf.report.extras import gather
+from reclm_hf.report.page import write_html
+from reclm_hf.report.people_map import map_points
+from reclm_hf.report.samples import sample_profiles
 
 from .comparison import PLACEBOS, DemoPlan
 from .evaluate_stage import seed_rows
@@ -90,6 +95,7 @@ def run_demo(options: DemoOptions, say: Callable[[str], None]) -> dict[str, Any]
     rows, lists = _rows(inputs, plan, options, say)
     name, fingerprint, seed = options.dataset, splits.fingerprint, options.seed
     strata = strata_table(rows, plan.strata_pairs(), splits.test, dataset=name, fingerprint=fingerprint, seed=seed)
+    notes = _notes(tables, live)
     results, comparisons = write_report(
         options.folder,
         rows,
@@ -98,14 +104,16 @@ def run_demo(options: DemoOptions, say: Callable[[str], None]) -> dict[str, Any]
         fingerprint=fingerprint,
         beyond=beyond_table(lists, dataset=name, fingerprint=fingerprint, seed=seed),
         strata=strata,
-        notes=_notes(tables, live),
+        notes=notes,
         seed=seed,
     )
     say("")
     say(render_terminal(results))
     seconds = time.perf_counter() - started
     write_manifest(options.folder, splits, tables, seconds, options, test_opened=True)
+    page = _page(splits, tables["test"], options, notes)
     return {
+        "page": str(page),
         "report": str(options.folder / "report.md"),
         "results": str(options.folder / "results.parquet"),
         "model": str(options.folder / "models" / plan.shown.label / "model"),
@@ -180,6 +188,22 @@ def _rows(
         if not placebo:
             lists[label] = [beyond_accuracy(model, test) for model in models]
     return rows, lists
+
+
+def _page(splits: Splits, profiles: pd.DataFrame, options: DemoOptions, notes: Sequence[str]) -> Path:
+    """Write `report.html`, with what the tables do not hold."""
+    from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
+
+    models, items = options.folder / "models", splits.data.items
+    shown = models / options.plan.shown.label / "model"
+    titles = dict(zip(items["item_id"], items["title"], strict=True))
+    extras = gather(
+        notes,
+        curves=lambda: read_curves(models),
+        map=lambda: map_points(RecLMRecommender.from_pretrained(shown), options.seed),
+        samples=lambda: sample_profiles(profiles, titles, options.seed),
+    )
+    return write_html(options.folder, extras)
 
 
 def _notes(tables: dict[str, pd.DataFrame], live: pd.DataFrame) -> Sequence[str]:

@@ -24,18 +24,31 @@ def floor_rows(splits: Splits, item_vectors: np.ndarray, folder: Path) -> list[R
 
 
 def seed_rows(
-    models: Sequence[Any], label: str, split: Split, seconds: float = 0.0, with_mean_user: bool = True
+    models: Sequence[Any],
+    label: str,
+    split: Split,
+    seconds: float = 0.0,
+    with_mean_user: bool = True,
+    settings: Sequence[str] = ("catalogue", "zero_shot"),
 ) -> list[Row]:
     """The row of a recommender and, on request, of the same model with every user vector replaced by the mean.
 
     Args:
-        models: one a seed. seconds: that fitting one took.
+        models: one a seed. seconds: that fitting one took. settings: see `evaluate`.
     """
     config = models[0].config
     described = {"backbone": config.backbone, "preset": config.preset, "profile_mode": config.profile_mode}
-    rows = [Row(label, "model", [evaluate(model, split) for model in models], fit_seconds=seconds, **described)]
+    rows = [
+        Row(
+            label,
+            "model",
+            [evaluate(model, split, settings=settings) for model in models],
+            fit_seconds=seconds,
+            **described,
+        )
+    ]
     if with_mean_user:
-        flat = [evaluate(MeanUser(model, split), split) for model in models]
+        flat = [evaluate(MeanUser(model, split), split, settings=settings) for model in models]
         rows.append(Row(f"{label} (mean user)", "mean_user", flat, **described))
     return rows
 

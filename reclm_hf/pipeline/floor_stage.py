@@ -27,9 +27,11 @@ def fit_floors(inputs: Inputs, folder: Path, names: Sequence[str] | None = None)
             is loaded; one of other data is fitted again and replaced.
         names: keys of `FLOORS`; None takes all of them.
     """
+    from tqdm.auto import tqdm
+
     key = f"{inputs.splits.fingerprint} {inputs.digest(with_profiles=False)}"
     selections: dict[str, Selection] = {}
-    for name in FLOORS if names is None else names:
+    for name in tqdm(tuple(FLOORS if names is None else names), desc="floors", unit="floor"):
         found = _load(folder / name, key)
         if found is None:
             logger.info("floor %s", name)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reclm_hf.data.interactions import Interactions
     from reclm_hf.profiles.leakage import Certificate
 
+_OPENED = "by the runner, after one refit with settings chosen on validation"
 _PACKAGES = ("torch", "transformers", "numpy", "scipy", "pandas", "pyarrow", "safetensors")
 
 
@@ -31,7 +32,7 @@ def write_manifest(
     profiles: Mapping[str, pd.DataFrame],
     seconds: float,
     options: Any,
-    test_opened: bool,
+    test_opened: bool | str,
     certificates: Sequence[Certificate] | None = None,
     info: Mapping[str, Any] | None = None,
     tables: str | None = None,
@@ -39,7 +40,7 @@ def write_manifest(
     """Write and return the manifest of a finished run.
 
     Args:
-        test_opened: whether the run looked at targets of the test period.
+        test_opened: whether the run looked at targets of the test period, after a refit; or in words, when it did.
         profiles: split name -> the profile table that was used.
         options: a dataclass of settings.
         certificates: of these tables; None: tables named by a split alone are checked here.
@@ -62,8 +63,9 @@ def write_manifest(
         "certificates": [certificate.to_dict() for certificate in certificates],
         "options": asdict(options) if is_dataclass(options) and not isinstance(options, type) else dict(options),
         "versions": _versions(),
-        "test_opened": "by the runner, after one refit with settings chosen on validation" if test_opened else "no",
+        "test_opened": test_opened if isinstance(test_opened, str) else _OPENED if test_opened else "no",
         "seconds": round(seconds, 1),
+        "peak_rss_mib": _peak_rss_mib(),
     }
     if tables is not None:
         manifest["tables"] = tables
@@ -102,6 +104,14 @@ def _about(data: Interactions, info: Mapping[str, Any] | None) -> dict[str, Any]
         "counts": {"users": data.n_users, "items": data.n_items, "interactions": len(data.user)},
         **{name: info[name] for name in ("licence", "attribution") if name in info},
     }
+
+
+def _peak_rss_mib() -> int:
+    """The most memory that one process of the run held."""
+    import resource
+
+    processes = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return round(max(resource.getrusage(process).ru_maxrss for process in processes) / 1024)
 
 
 def _versions() -> dict[str, str]:

@@ -17,7 +17,6 @@ import numpy as np
 from reclm_hf.baselines.select import select_floor
 from reclm_hf.data.folder import write_json
 from reclm_hf.data.splits import Split, Splits
-from reclm_hf.evaluation.protocol import evaluate
 from reclm_hf.recommender.build import build_recommender
 from reclm_hf.recommender.configuration_reclm_recommender import RecLMRecommenderConfig
 from reclm_hf.recommender.modeling_reclm_recommender import BACKBONES, RecLMRecommender
@@ -25,10 +24,11 @@ from reclm_hf.recommender.profile_modes import UNWRITTEN
 from reclm_hf.recommender.search import Settings, best_trial, draw_settings, search
 from reclm_hf.recommender.trainer import DivergedError, TrainerOptions, TrainingResult, choose_epochs, fit
 
+from .bars import epoch_bar
+from .selection import choose_cold_offset, recall_at_20, selection_value
+
 logger = logging.getLogger(__name__)
 _CHOICE = "choice.json"
-# In nats: log shares of popularity run from about -3 to -12.
-COLD_OFFSETS = tuple(float(offset) for offset in range(-14, -4))
 
 
 @dataclass(frozen=True)
@@ -116,70 +116,14 @@ class Inputs:
         return selection.floor.params["half_life_days"]
 
 
-def recall_at_20(model: Any, split: Split, settings: Any = ("catalogue", "zero_shot")) -> dict[str, float]:
-    """Setting -> recall@20; what floors and models are chosen by."""
-    summary = evaluate(model, split, settings=settings, ks=(20,)).summary()
-    return {setting: summary[setting]["recall@20"] for setting in settings}
-
-
-def selection_value(model: Any, split: Split) -> float:
-    """What epochs are chosen by: the mean of two recalls@20 on the targets of `split`.
-
-    Zero-shot recall and, without a level between warm and cold items, recall of the whole catalogue; a model with
-    such a level (`cold_offset`) is judged among warm items alone, since the level is chosen after the epochs.
-    Where there are no cold items the second one counts alone.
-    """
-    zero_shot = recall_at_20(model, split, ("zero_shot",))["zero_shot"]
-    seen = warm_only(split) if model.config.floors else split
-    catalogue = recall_at_20(model, seen, ("catalogue",))["catalogue"]
-    return float(np.nanmean([zero_shot, catalogue]))
-
-
-def warm_only(split: Split) -> Split:
-    """The split without its cold items, as candidates and as targets."""
-    kept = split.warm[split.target_item]
-    return replace(
-        split,
-        target_user=split.target_user[kept],
-        target_item=split.target_item[kept],
-        cold=np.zeros_like(split.cold),
-    )
-
-
-def choose_cold_offset(model: RecLMRecommender, split: Split) -> dict[float, float]:
-    """Choose the level of cold items by recall@20 on the whole catalogue, and set it on the model.
-
-    The lowest level within one standard error (over users) of the best: too low leaves the ranking of the warm items
-    alone, too high buries it under new ones, and a few popular new items can make a high level look good.
-
-    Returns:
-        Every level that was tried and its recall; empty, and nothing set, without cold items.
-    """
-    if not split.cold.any():
-        return {}
-    recalls: dict[float, np.ndarray] = {}
-
-    def measure(offset: float) -> float:
-        if offset not in recalls:
-            model.config.cold_offset = offset
-            result = evaluate(model, split, settings=("catalogue",), ks=(20,))["catalogue"]
-            recalls[offset] = result.metrics["recall@20"]
-        return float(recalls[offset].mean())
-
-    best = max(COLD_OFFSETS, key=measure)
-    best = max((best, best - 0.5, best + 0.5), key=measure)
-    error = float(recalls[best].std()) / len(recalls[best]) ** 0.5
-    model.config.cold_offset = min(offset for offset in recalls if measure(offset) >= measure(best) - error)
-    return {offset: measure(offset) for offset in sorted(recalls)}
-
-
 def train_model(
-    spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path, budget: int = 1
+    spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path, budget: int = 1, progress: bool = False
 ) -> RecLMRecommender:
     """Train one row, or load it where `folder` holds it already.
 
     Args:
         budget: settings that are tried on validation, the preset's own first; see `recommender.search`.
+        progress: show bars of settings and epochs.
 
     `folder` receives `run.json` (what it belongs to), `search.json` (settings and values), `choice.json` (the
     validation curve), checkpoints while it runs, and `model/`.
@@ -188,47 +132,81 @@ def train_model(
         ValueError: `folder` holds a run on other data, profiles or settings.
     """
     _candidates(spec, budget)  # a budget that cannot be drawn is refused before the folder is claimed
-    _claim(folder, spec, inputs, options, budget)
-    if (folder / "model" / "config.json").is_file() and (folder / "done.json").is_file():
+    _claim(folder, _identity(spec, inputs, options) | {"budget": budget})
+    if _is_done(folder):
         return RecLMRecommender.from_pretrained(folder / "model")
     started = time.perf_counter()
-    settings = search_settings(spec, inputs, options, folder, budget)
+    settings = search_settings(spec, inputs, options, folder, budget, progress)
     searched = time.perf_counter() - started
-    choice = _choose(spec, inputs, options, folder, settings)
-    test = inputs.splits.test
-    model = _build(spec, inputs, test, settings)
+    choice = _choose(spec, inputs, options, folder, settings, progress)
+    model = _build(spec, inputs, inputs.splits.test, settings)
     model.config.cold_offset = choice.get("cold_offset", model.config.cold_offset)
-    result = fit(
-        model,
-        test,
-        choice["best_epoch"],
-        _with_settings(options, settings),
-        folder / "refit",
-        fold_profiles=inputs.fold_profiles.get(test.name),
-    )
-    model.save_pretrained(folder / "model")
-    write_json(
-        {
-            "spec": asdict(spec),
-            "options": asdict(options),
-            "settings": settings,
-            "fingerprint": inputs.splits.fingerprint,
-            "best_epoch": choice["best_epoch"],
-            "validation_value": choice["best_value"],
-            "seconds": searched + choice["seconds"] + result.seconds,
-        },
-        folder / "done.json",
-    )
+    epochs = choice["best_epoch"]
+    seconds = _refit(model, inputs, _with_settings(options, settings), folder, epochs, progress).seconds
+    known = {"settings": settings, "best_epoch": epochs, "validation_value": choice["best_value"]}
+    _finish(model, spec, inputs, options, folder, known, searched + choice["seconds"] + seconds)
     return model
 
 
-def search_settings(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path, budget: int) -> Settings:
+def train_fixed(
+    spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path, epochs: int, progress: bool = False
+) -> RecLMRecommender:
+    """Train one row for `epochs` epochs, nothing chosen, or load it where `folder` holds it already.
+
+    Raises:
+        ValueError: `folder` holds a run on other data, profiles or settings.
+    """
+    _claim(folder, _identity(spec, inputs, options) | {"epochs": epochs})
+    if _is_done(folder):
+        return RecLMRecommender.from_pretrained(folder / "model")
+    model = _build(spec, inputs, inputs.splits.test, {})
+    result = _refit(model, inputs, options, folder, epochs, progress)
+    write_json(asdict(result), folder / _CHOICE)  # the losses; it holds no value, and `best_epoch` is the last
+    _finish(model, spec, inputs, options, folder, {"epochs": epochs}, result.seconds)
+    return model
+
+
+def _is_done(folder: Path) -> bool:
+    return (folder / "model" / "config.json").is_file() and (folder / "done.json").is_file()
+
+
+def _refit(
+    model: RecLMRecommender, inputs: Inputs, options: TrainerOptions, folder: Path, epochs: int, progress: bool
+) -> TrainingResult:
+    """Train on the whole train period; the seconds include those before an interruption."""
+    test = inputs.splits.test
+    with epoch_bar("training", epochs, progress) as on_epoch:
+        folds = inputs.fold_profiles.get(test.name)
+        return fit(model, test, epochs, options, folder / "refit", on_epoch, fold_profiles=folds)
+
+
+def _finish(
+    model: RecLMRecommender,
+    spec: ModelSpec,
+    inputs: Inputs,
+    options: TrainerOptions,
+    folder: Path,
+    known: Mapping[str, Any],
+    seconds: float,
+) -> None:
+    model.save_pretrained(folder / "model")
+    done = {"spec": asdict(spec), "options": asdict(options), "fingerprint": inputs.splits.fingerprint}
+    write_json({**done, **known, "seconds": seconds}, folder / "done.json")
+
+
+def search_settings(
+    spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path, budget: int, progress: bool = False
+) -> Settings:
     """The best of `budget` settings on validation; {} stands for the preset's own."""
     if budget == 1:
         return {}
+    from tqdm.auto import tqdm
+
     validation = inputs.splits.validation
+    bar = tqdm(total=budget, desc="settings", unit="setting", disable=not progress)
 
     def measure(settings: Settings) -> float:
+        bar.update()
         model = _build(spec, inputs, validation, settings)
         try:
             result = _choose_epochs(model, inputs, _with_settings(options, settings), None)
@@ -240,7 +218,8 @@ def search_settings(spec: ModelSpec, inputs: Inputs, options: TrainerOptions, fo
 
     candidates = _candidates(spec, budget)
     key = _identity(spec, inputs, options)
-    return best_trial(search(candidates, measure, folder / "search.json", key)).settings
+    with bar:
+        return best_trial(search(candidates, measure, folder / "search.json", key)).settings
 
 
 def _candidates(spec: ModelSpec, budget: int) -> list[Settings]:
@@ -261,9 +240,8 @@ def _identity(spec: ModelSpec, inputs: Inputs, options: TrainerOptions) -> dict[
     }
 
 
-def _claim(folder: Path, spec: ModelSpec, inputs: Inputs, options: TrainerOptions, budget: int) -> None:
+def _claim(folder: Path, run: dict[str, Any]) -> None:
     """Write what the folder belongs to, or refuse one that belongs to something else: a resumed run must not mix."""
-    run = _identity(spec, inputs, options) | {"budget": budget}
     path = folder / "run.json"
     if not path.is_file():
         write_json(run, path)
@@ -278,28 +256,30 @@ def _claim(folder: Path, spec: ModelSpec, inputs: Inputs, options: TrainerOption
 
 
 def _choose_epochs(
-    model: RecLMRecommender, inputs: Inputs, options: TrainerOptions, folder: Path | None
+    model: RecLMRecommender, inputs: Inputs, options: TrainerOptions, folder: Path | None, progress: bool = False
 ) -> TrainingResult:
     validation = inputs.splits.validation
-    return choose_epochs(
-        model,
-        validation,
-        lambda tried: selection_value(tried, validation),
-        options,
-        folder,
-        fold_profiles=inputs.fold_profiles.get(validation.name),
-    )
+    with epoch_bar("choosing epochs", options.max_epochs, progress) as on_epoch:
+        return choose_epochs(
+            model,
+            validation,
+            lambda tried: selection_value(tried, validation),
+            options,
+            folder,
+            on_epoch,
+            fold_profiles=inputs.fold_profiles.get(validation.name),
+        )
 
 
 def _choose(
-    spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path, settings: Settings
+    spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path, settings: Settings, progress: bool
 ) -> dict[str, Any]:
     path = folder / _CHOICE
     if path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
     validation = inputs.splits.validation
     model = _build(spec, inputs, validation, settings)
-    result = _choose_epochs(model, inputs, _with_settings(options, settings), folder / "choose")
+    result = _choose_epochs(model, inputs, _with_settings(options, settings), folder / "choose", progress)
     choice: dict[str, Any] = asdict(result)
     if model.config.floors:
         # The model holds the weights of its best epoch here.

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,7 +18,7 @@ from typing import Any
 
 from reclm_hf.recommender.trainer import TrainerOptions
 
-from .model_stage import Inputs, ModelSpec, train_model
+from .model_stage import Inputs, ModelSpec, train_fixed, train_model
 
 _inputs: Inputs | None = None  # of a worker process
 
@@ -36,12 +39,14 @@ def train_all(
     jobs: int = 1,
     budget: int = 1,
     on_done: Callable[[ModelSpec], None] | None = None,
+    epochs: int | None = None,
 ) -> dict[str, float]:
     """Train every row in `folder / <label>`; what is finished there is left as it is.
 
     Args:
         jobs: processes, one thread each. With 1 everything happens in this process, with its threads.
         on_done: called after each finished row, in whatever order they finish.
+        epochs: train for so many, nothing chosen; None chooses them on validation.
 
     Returns:
         Label -> seconds that training took, in this call or in an earlier one.
@@ -50,24 +55,25 @@ def train_all(
         ValueError: see `train_model`; rows that were finished before are kept.
     """
     seconds: dict[str, float] = {}
-    for spec, taken in _finished(specs, inputs, folder, jobs, budget):
-        seconds[spec.label] = taken
-        if on_done:
-            on_done(spec)
+    with closing(_finished(specs, inputs, folder, jobs, budget, epochs)) as finished:
+        for spec, taken in finished:
+            seconds[spec.label] = taken
+            if on_done:
+                on_done(spec)
     return seconds
 
 
 def _finished(
-    specs: Sequence[ModelSpec], inputs: Inputs, folder: Path, jobs: int, budget: int
-) -> Iterator[tuple[ModelSpec, float]]:
+    specs: Sequence[ModelSpec], inputs: Inputs, folder: Path, jobs: int, budget: int, epochs: int | None
+) -> Generator[tuple[ModelSpec, float], None, None]:
     if jobs == 1:
         for spec in specs:
-            yield spec, _train(spec, inputs, folder, budget)
+            yield spec, _train(spec, inputs, folder, budget, epochs)
         return
     # The encoder stays here: its identity is all that training asks for, and a model need not be copied for that.
     carried = replace(inputs, encoder=_Identity(inputs.encoder) if inputs.encoder is not None else None)
-    # Chosen once, not once a process.
-    half_life = inputs.half_life_days
+    # Chosen once, not once a process, and only for those that use it.
+    half_life = inputs.half_life_days if any(spec.config().floors for spec in specs) else None
     for library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[library] = "1"  # read by the new processes only; here the libraries are loaded already
     context = multiprocessing.get_context("spawn")  # a forked process inherits locked thread pools
@@ -75,20 +81,43 @@ def _finished(
     # A pool cannot cancel what it has queued for its processes: each gets the next row when it is free.
     open_specs = iter(specs)
     waiting: dict[Future[float], ModelSpec] = {}
+    others = set(multiprocessing.active_children())
+
+    def submit(count: int) -> None:
+        for spec in islice(open_specs, count):
+            with _ignored_interrupts():
+                waiting[pool.submit(_train_here, spec, folder, budget, epochs)] = spec
+
     try:
-        for spec in islice(open_specs, jobs):
-            waiting[pool.submit(_train_here, spec, folder, budget)] = spec
+        submit(jobs)
         while waiting:
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 finished = waiting.pop(future), future.result()
-                for spec in islice(open_specs, 1):
-                    waiting[pool.submit(_train_here, spec, folder, budget)] = spec
+                submit(1)
                 yield finished
     except BrokenProcessPool as error:
         raise OSError("A training process was killed, perhaps for want of memory: give fewer --jobs.") from error
+    except (KeyboardInterrupt, GeneratorExit):
+        # Not waited for: what they have finished and their checkpoints are on the disk.
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _ignored_interrupts() -> Iterator[None]:
+    """Processes started here ignore Ctrl-C, which a terminal sends to all of them: their parent ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 class _Identity:
@@ -100,20 +129,34 @@ class _Identity:
 
 def _start(inputs: Inputs, half_life_days: float | None) -> None:
     import torch
+    from tqdm import tqdm
     from transformers.utils import logging
 
     global _inputs
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
+    tqdm.set_lock(threading.RLock())  # its own is shared by processes, and one that is ended would leave it behind
     logging.disable_progress_bar()  # bars of several processes overwrite one another
     inputs.__dict__["half_life_days"] = half_life_days
     _inputs = inputs
 
 
-def _train_here(spec: ModelSpec, folder: Path, budget: int) -> float:
+def _end_with_parent() -> None:
+    """A process whose parent was killed would train on for nobody."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _train_here(spec: ModelSpec, folder: Path, budget: int, epochs: int | None) -> float:
     assert _inputs is not None
-    return _train(spec, _inputs, folder, budget)
+    return _train(spec, _inputs, folder, budget, epochs)
 
 
-def _train(spec: ModelSpec, inputs: Inputs, folder: Path, budget: int) -> float:
-    train_model(spec, inputs, trainer_options(spec), folder / spec.label, budget)
+def _train(spec: ModelSpec, inputs: Inputs, folder: Path, budget: int, epochs: int | None) -> float:
+    if epochs is None:
+        train_model(spec, inputs, trainer_options(spec), folder / spec.label, budget)
+    else:
+        train_fixed(spec, inputs, trainer_options(spec), folder / spec.label, epochs)
     return float(json.loads((folder / spec.label / "done.json").read_text(encoding="utf-8"))["seconds"])

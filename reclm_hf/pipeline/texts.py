@@ -10,6 +10,8 @@ from reclm_hf.data.interactions import Interactions
 from reclm_hf.data.splits import Split
 from reclm_hf.profiles.profile import Profile, parse
 
+from .bars import epoch_bar
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -66,7 +68,8 @@ def neighbor_vectors(data: Interactions, split: Split, item_vectors: np.ndarray)
 
     config = RecLMRecommenderConfig(backbone="lightgcn", preset="standard", profile_mode="none")
     model = build_recommender(config, data, split, item_vectors)
-    fit(model, split, _NEIGHBOR_EPOCHS, TrainerOptions())
+    with epoch_bar("neighbours", _NEIGHBOR_EPOCHS) as on_epoch:
+        fit(model, split, _NEIGHBOR_EPOCHS, TrainerOptions(), on_epoch=on_epoch)
     with torch.no_grad():
         vectors = model.encode().user.numpy().copy()
     known = np.zeros(split.n_users, dtype=bool)

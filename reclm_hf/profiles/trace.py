@@ -39,6 +39,7 @@ _WORD = re.compile(r"[^\W_]+")
 _SCIENCE_FICTION = re.compile(r"\bsci(?:ence)?[\s-]?fi(?:ction)?\b")
 _SHORT = {"scifi": "sci-fi"}
 _TEMPLATE_SHARE = 0.9
+_TEMPLATE_TEXTS = 2_000
 # Nouns that any identity may end with come from the form of a profile, not from a history.
 _EMPTY_WORDS = FUNCTION_WORDS | TASTES | {"admirer", "connoisseur", "people", "person", "user", "viewer", "watcher"}
 
@@ -106,26 +107,53 @@ class Tracer:
     """
 
     def __init__(self, split: Split, items: pd.DataFrame, encoder: Any = None) -> None:
+        columns = (items[name] for name in ("title", "categories", "text"))
+        item_ids = [str(item) for item in split.item_ids]
+        own = zip(split.user_ids, histories(split), strict=True)
+        self._read(
+            item_ids, zip(*columns, strict=True), {str(user): [item_ids[row] for row in rows] for user, rows in own}
+        )
         self.encoder = encoder
+
+    @classmethod
+    def of_histories(
+        cls,
+        item_ids: Sequence[str],
+        told: Iterable[tuple[Any, Any, Any]],
+        histories: Mapping[str, Sequence[str]],
+        encoder: Any = None,
+    ) -> Tracer:
+        """A tracer without a split.
+
+        Args:
+            told: title, categories and text of each item, in the order of `item_ids`.
+            histories: user id -> item ids; most recent first, where the order is known.
+        """
+        tracer = cls.__new__(cls)
+        tracer._read(item_ids, told, histories)
+        tracer.encoder = encoder
+        return tracer
+
+    def _read(
+        self, item_ids: Sequence[str], told: Iterable[tuple[Any, Any, Any]], histories: Mapping[str, Sequence[str]]
+    ) -> None:
         self._texts: dict[str, str] = {}
         added: Counter[str] = Counter()
-        columns = (items[name] for name in ("title", "categories", "text"))
-        for item, title, categories, text in zip(split.item_ids, *columns, strict=True):
+        step = 1 + len(item_ids) // _TEMPLATE_TEXTS  # whatever nearly all texts have, some thousand of them show
+        for item, (title, categories, text) in zip(item_ids, told, strict=True):
             named = [part for part in (title, *listed(categories)) if isinstance(part, str)]
             said = text if isinstance(text, str) else ""
             # Most texts hold title and categories already: said twice, they would count twice in a text vector.
-            self._texts[str(item)] = " ".join([*(part for part in named if part not in said), said])
-            added.update(stems_of(said) - stems_of(" ".join(named)))
+            self._texts[item] = " ".join([*(part for part in named if part not in said), said])
+            if not len(self._texts) % step:
+                added.update(stems_of(said) - stems_of(" ".join(named)))
         # What nearly all texts add to title and categories ("Genres:") is how they were put together.
-        self._template = {stem for stem, count in added.items() if count > _TEMPLATE_SHARE * len(items)}
-        self._histories = {
-            str(user): [str(split.item_ids[row]) for row in rows]
-            for user, rows in zip(split.user_ids, histories(split), strict=True)
-        }
+        self._template = {stem for stem, count in added.items() if count > _TEMPLATE_SHARE * (len(item_ids) // step)}
+        self._histories = histories
 
     def history(self, user_id: str) -> list[str]:
         """Item ids before the cut, most recent first; none for somebody who is not in the data."""
-        return self._histories.get(user_id, [])
+        return list(self._histories.get(user_id, ()))
 
     def sources(self, row: Mapping[str, Any]) -> list[Source]:
         """What a user's profile may come from: the evidence, then the rest of the own history.

@@ -77,5 +77,6 @@ def load_checkpoint(
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Forget the checkpoint of a finished run."""
-    (folder / _FILE).unlink(missing_ok=True)
+    """Forget the checkpoint of a finished run, and what was being written of one when a process was killed."""
+    for path in (folder / _FILE, *folder.glob(f".{_FILE}-*")):
+        path.unlink(missing_ok=True)

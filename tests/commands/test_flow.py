@@ -43,6 +43,10 @@ def test_train_evaluate_recommend(folder: Path, capsys: pytest.CaptureFixture[st
     assert {"catalogue", "catalogue_warm", "catalogue_cold", "zero_shot"} <= set(results["setting"])
     assert (results["kind"] == "mean_user").any()
     assert evaluated["comparisons"]
+    page = (folder / str(evaluated["page"])).read_text()
+    assert str(evaluated["page"]) in str(evaluated["next"])
+    assert "could not be made" not in page
+    assert "Chosen epochs, with the value on validation" in page
 
     found = run(capsys, "recommend", model, "user-03", "user-04", "--k", "2", "--output", "lists.parquet")
     rows = found["recommendations"]

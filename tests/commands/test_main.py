@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import errno
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from reclm_hf import __version__
 from reclm_hf.bundles import BundleError
 from reclm_hf.commands import main as module
+from reclm_hf.commands.arguments import leaves
 from reclm_hf.commands.output import finish
 from reclm_hf.data.tables import TableError
 
@@ -24,6 +27,7 @@ def parser_that(run: Callable[[argparse.Namespace], int]) -> Callable[[], argpar
     parser = argparse.ArgumentParser()
     parser.add_argument("--debug", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--quiet", action="store_true")
     parser.set_defaults(run=run)
     return lambda: parser
 
@@ -49,7 +53,7 @@ def raising(error: BaseException) -> Callable[[argparse.Namespace], int]:
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 2, "reclm: error: [Errno 28] No space left on device"),
         (BundleError("no source has a/b"), 2, "reclm: error: no source has a/b"),
         (ValueError(), 2, "reclm: error: ValueError"),
-        (KeyboardInterrupt(), 130, "reclm: interrupted; the same command goes on from what is finished."),
+        (KeyboardInterrupt(), 130, "reclm: interrupted. Nothing is left half-written.\nStart again with: reclm"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -79,6 +83,8 @@ def test_the_next_step_is_the_last_line(monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().out == "found\nNext: reclm demo\n"
     assert module.main(["--json"]) == 0
     assert capsys.readouterr().out == '{\n  "count": 1,\n  "next": "reclm demo"\n}\n'
+    assert module.main(["--quiet"]) == 0
+    assert capsys.readouterr().out == "found\n"
 
 
 def test_json_holds_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,6 +100,63 @@ def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         module.main(["--version"])
     assert capsys.readouterr().out == f"reclm {__version__}\n"
+
+
+def test_without_a_command_there_is_help_and_a_first_step(capsys: pytest.CaptureFixture[str]) -> None:
+    assert module.main([]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("usage: reclm")
+    assert printed[-1].startswith("First step: reclm demo")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["trian"], "reclm: error: argument COMMAND: 'trian' is none of them; did you mean 'train'?"),
+        (["describe"], "reclm: error: argument COMMAND: 'describe' is none of them; did you mean 'data describe'?"),
+        (["data", "imprt"], "reclm data: error: argument ACTION: 'imprt' is none of them; did you mean 'import'?"),
+        (
+            ["train", "--bakbone=ncf"],
+            "reclm train: error: unrecognized arguments: --bakbone=ncf; did you mean --backbone?",
+        ),
+        (["train", "--sead", "1"], "reclm train: error: unrecognized arguments: --sead; did you mean --seed?"),
+        (
+            ["train", "--backbone", "lightgnc"],
+            "reclm train: error: argument --backbone: 'lightgnc' is none of them; did you mean 'lightgcn'?",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_mistyped_gets_a_guess(capsys: pytest.CaptureFixture[str], argv: list[str], message: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        module.main(argv)
+    assert capsys.readouterr().err == message + "\n"
+
+
+def test_what_resembles_nothing_gets_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in (["xyzzy"], ["train", "--xyzzy"]):
+        with pytest.raises(SystemExit, match="2"):
+            module.main(argv)
+        printed = capsys.readouterr().err
+        assert printed.startswith("usage: reclm")
+        assert "xyzzy" in printed
+        assert "did you mean" not in printed
+
+
+def test_every_command_has_the_same_manners() -> None:
+    for leaf in leaves(module.build_parser()):
+        flags = {option for action in leaf._actions for option in action.option_strings}
+        assert {"--help", "--json", "--quiet", "--debug"} <= flags, leaf.prog
+
+
+def test_only_output_prints(repository: Path) -> None:
+    """Whatever else printed would break the one JSON object of `--json`."""
+    allowed = {"main.py", "output.py", "completion.py", "demo.py"}
+    for path in (repository / "reclm_hf" / "commands").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        names = {call.id for call in calls if isinstance(call, ast.Name)}
+        assert path.name in allowed or "print" not in names, path.name
 
 
 def test_a_reader_that_leaves_is_no_error(child_environment: dict[str, str]) -> None:

@@ -41,7 +41,10 @@ _ATTACKED = (
 _CLOSELY = ("recommender", "tables")
 """In these every part is attacked alone too."""
 
-_SECTIONS = ("Use it", "Results", "Leak certificate", "How it was made", "Limits", "Citation")
+_SECTIONS = (
+    *("Use it", "Results", "Leak certificate", "How it was made", "Limits", "Citation"),
+    *("API", "/recommend_user", "/recommend_profile", "/recommend_history", "/place_item"),
+)
 _EXEMPT = ("kind", "repo_id", "format")
 
 

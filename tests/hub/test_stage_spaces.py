@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,26 @@ def test_a_space_is_pushed_and_pulled(space: Path, tmp_path: Path, hub: Any) -> 
     for name in ("app.py", "parts/text.py", "requirements.txt"):
         assert (folder / name).read_bytes() == (space / name).read_bytes()
     assert [check.name for check in verify(repo_id, cache=tmp_path / "cache") if not check.passed] == []
+
+
+def test_settings_travel_and_pin_the_inputs(space: Path, tmp_path: Path) -> None:
+    settings = {"recommender": f"org/toy@{'c' * 40}", "tables": f"org/toy-tables@{COMMIT}", "title": "a/b@c"}
+    (space / "settings.json").write_text(json.dumps(settings))
+    (space / "other.json").write_text("{}")
+    (tmp_path / "place").mkdir()
+    manifest = stage_space(space, tmp_path / "place", "org/cold-start", PushOptions())
+    assert json.loads((tmp_path / "place" / "settings.json").read_text()) == settings
+    assert not (tmp_path / "place" / "other.json").exists()
+    pins = {entry["repo_id"]: entry["revision"] for entry in manifest["inputs"]}
+    assert pins == {"org/toy": "c" * 40, "org/toy-tables": COMMIT}
+    (space / "settings.json").write_text("{")
+    with pytest.raises(ValueError, match=r"settings\.json is not JSON"):
+        stage_space(space, tmp_path / "place", "org/cold-start", PushOptions())
+
+
+def test_a_long_name_keeps_its_commit(space: Path, tmp_path: Path) -> None:
+    entry = f"{'o' * 90}/{'n' * 90} config.json,model.safetensors {COMMIT}"
+    write(space, front=FRONT.replace(f"org/toy config.json,model.safetensors {COMMIT}", entry))
+    (tmp_path / "place").mkdir()
+    stage(space, "org/cold-start", tmp_path / "place", PushOptions())
+    assert front_matter(tmp_path / "place")[0]["preload_from_hub"] == [entry]

@@ -14,9 +14,13 @@ from reclm_hf.data.tables import read_parquet
 from reclm_hf.evaluation.protocol import evaluate
 from reclm_hf.evaluation.report import write_report
 from reclm_hf.evaluation.rows import Row
+from reclm_hf.hub.kinds import KINDS
 from reclm_hf.hub.manifest import without_nan, write_manifest
 from reclm_hf.hub.stage_tables import stage_results
 from reclm_hf.hub.staging import PushOptions
+from reclm_hf.report.extras import Extras
+from reclm_hf.report.page import write_html
+from reclm_hf.report.samples import Sample
 from tests.checkerboard import checkerboard
 
 REPO = "org/toy-results"
@@ -121,6 +125,28 @@ def test_folders_become_names(tmp_path: Path) -> None:
     for name in ("report.md", "report.svg"):
         assert str(tmp_path) not in (tmp_path / "place" / name).read_text()
     assert str(tmp_path) not in json.dumps(manifest)
+
+
+def test_the_page_travels_without_people_and_places(tmp_path: Path) -> None:
+    """Profiles and ids of users stay in the run's folder: results are public unless asked otherwise."""
+    label = str(tmp_path / "runs" / "toy & <lightgcn>" / "model")
+    Path(label).mkdir(parents=True)
+    report(tmp_path / "run", label)
+    record = {"fingerprint": "f" * 16, "seconds": 12.5, "certificates": []}
+    write_json(record, tmp_path / "run" / "manifest.json")
+    sample = Sample("user-77", "User identity: somebody", ["A title"], 1, "a model", "2013-07-31")
+    before = write_html(tmp_path / "run", Extras(samples=[sample]), strict=True).read_text(encoding="utf-8")
+    assert "user-77" in before
+    assert "runs/toy &amp;" in before
+    stage(tmp_path / "run", tmp_path / "place")
+    page = (tmp_path / "place" / "report.html").read_text(encoding="utf-8")
+    for word in ("user-77", "somebody", "A title", str(tmp_path), "runs/toy", "could not be made"):
+        assert word not in page
+    assert "Sample profiles: left out where results are shared" in page
+    assert '<td role="cell" data-label="seconds">12.5</td>' in page
+    assert page.count("toy &amp; &lt;lightgcn&gt;") > 4
+    assert KINDS["results"].allows("report.html")
+    assert not KINDS["results"].allows("other.html")
 
 
 def test_two_rows_of_one_name_are_refused(tmp_path: Path) -> None:

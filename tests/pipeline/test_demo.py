@@ -84,6 +84,10 @@ def test_the_demo_writes_everything_and_goes_on(tmp_path: Path, monkeypatch: pyt
     comparisons = pd.read_parquet(tmp_path / "comparisons.parquet")
     assert set(comparisons["family"]) == set(plan.pairs())
     assert (tmp_path / "report.svg").is_file()
+    page = Path(result["page"]).read_text(encoding="utf-8")
+    assert "could not be made" not in page
+    assert "not kept by this run" not in page
+    assert "things of" in page  # a sample profile
     assert any("3 of these 3 equal" in line for line in said)
     assert (Path(result["model"]) / "config.json").is_file()
 

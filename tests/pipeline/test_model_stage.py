@@ -14,7 +14,7 @@ from reclm_hf.data.interactions import Interactions
 from reclm_hf.data.splits import Split, temporal_split
 from reclm_hf.data.tables import TableError
 from reclm_hf.evaluation.protocol import evaluate
-from reclm_hf.pipeline import model_stage
+from reclm_hf.pipeline import model_stage, selection
 from reclm_hf.pipeline.comparison import DemoPlan
 from reclm_hf.pipeline.evaluate_stage import saved_model_rows
 from reclm_hf.pipeline.floor_stage import fit_floors
@@ -25,8 +25,8 @@ from reclm_hf.pipeline.model_stage import (
     recall_at_20,
     selection_value,
     train_model,
-    warm_only,
 )
+from reclm_hf.pipeline.selection import warm_only
 from tests.checkerboard import N_ITEMS, N_USERS, checkerboard
 from tests.recommender.models import OPTIONS, profiles, trained
 
@@ -80,13 +80,13 @@ def test_a_run_stopped_between_choice_and_refit_keeps_its_choice(
 
 def test_choosing_looks_at_no_test_target(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = set()
-    original = model_stage.evaluate
+    original = selection.evaluate
 
     def spy(model: object, split: object, **options: object) -> object:
         seen.add(split.name)  # type: ignore[attr-defined]
         return original(model, split, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(model_stage, "evaluate", spy)
+    monkeypatch.setattr(selection, "evaluate", spy)
     train_model(ModelSpec("bias_mf", "floor_residual", "llm"), inputs, OPTIONS, tmp_path)
     fit_floors(inputs, tmp_path / "floors", ["popularity_decayed", "text_cosine"])
     assert seen == {"validation"}

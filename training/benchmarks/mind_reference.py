@@ -1,10 +1,10 @@
-"""The preset `reference` on the authors' MIND release: base variant, several seeds, beside what is known of theirs.
+"""What the preset `reference` costs on the authors' MIND release, and its curve; `reclm reproduce` compares it.
 
     python training/benchmarks/mind_reference.py ../shared/data/reclm-release/mind --output runs/mind-reference
 
-Settings are the authors': learning rate 1e-3, batches of 4096, d = 32, 2 layers, 50 epochs. They are fixed, and what is
-reported is the last epoch: nothing is chosen on the test matrix. Every run is a process of its own, so that its peak
-memory is its own, and leaves one JSON file; runs that have theirs are not repeated. Seconds are CPU seconds.
+Settings are those of `reclm reproduce`, whose epochs are fixed: nothing is chosen on the test matrix. Every run is a
+process of its own, so that its peak memory is its own, and leaves one JSON file; runs that have theirs are not
+repeated. Seconds are CPU seconds.
 
 Item texts are "title abstract category subcategory". The package centres their vectors, the authors' code does not:
 `raw` runs put the encoder's own vectors in.
@@ -26,40 +26,34 @@ import numpy as np
 import torch
 
 from reclm_hf.baselines.popularity import Popularity
-from reclm_hf.data.importers.reclm_release import read_reclm_release
-from reclm_hf.data.interactions import Interactions
-from reclm_hf.data.splits import Split, Splits, snapshot_split
+from reclm_hf.data.splits import Split, Splits
 from reclm_hf.evaluation.protocol import MeanUser, evaluate
 from reclm_hf.evaluation.scoring import Scorer
+from reclm_hf.pipeline.model_stage import ModelSpec
+from reclm_hf.pipeline.published import LAST_EPOCH, known
+from reclm_hf.pipeline.reproduce import EPOCHS, PRESET, load_release
+from reclm_hf.pipeline.runs import trainer_options
+from reclm_hf.pipeline.texts import encode_items
 from reclm_hf.recommender.build import build_recommender
-from reclm_hf.recommender.configuration_reclm_recommender import RecLMRecommenderConfig
 from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
 from reclm_hf.recommender.sampling import NegativeSampler
 from reclm_hf.recommender.text_encoder import TextEncoder
-from reclm_hf.recommender.trainer import TrainerOptions, fit, make_optimizer
+from reclm_hf.recommender.trainer import fit, make_optimizer
 
-BATCH, LEARNING_RATE, EPOCHS, EVERY, STEPS = 4096, 1e-3, 50, 10, 4
+EVERY, STEPS = 10, 4
 TRAINED, TIMED = ("bias_mf", "ncf", "lightgcn"), ("sgl", "simgcl")
 SETTINGS = ("test_items", "zero_shot")
-# R@20 over all test items. The paper's Table 1 is the best of 50 epochs on the test matrix; so is the authors' code,
-# run once with MiniLM vectors. Without that choice: the same models re-typed, 3 seeds, last epoch.
-KNOWN = {
-    "bias_mf": "paper .0683, authors' code .0705; last epoch .0614 .0596 .0687",
-    "ncf": "paper .0713, authors' code .0726 (epoch 10 of 11)",
-    "lightgcn": "paper .0389, authors' code .0244; last epoch .0353 .0259 .0335",
-}
 
 
 def load(folder: Path) -> tuple[Splits, np.ndarray]:
     """The authors' split and the vectors of its item texts, float32 [I, d_t]."""
-    tables = read_reclm_release(folder)
-    data = Interactions.from_tables(tables.items, tables.interactions, "mind")
-    return snapshot_split(data), TextEncoder().encode(list(data.items["text"]))
+    splits, _ = load_release(folder)
+    return splits, encode_items(splits.data, TextEncoder())
 
 
 def untrained(splits: Splits, vectors: np.ndarray, backbone: str, seed: int, text: str) -> RecLMRecommender:
     """The base variant. text: `centred` or `raw`."""
-    config = RecLMRecommenderConfig(backbone=backbone, preset="reference", embedding_dim=32, n_layers=2, seed=seed)
+    config = ModelSpec(backbone, PRESET, "none", seed).config()
     model = build_recommender(config, splits.data, splits.test, vectors)
     if text == "raw":
         model.item_text.copy_(torch.from_numpy(vectors))
@@ -99,8 +93,7 @@ def training_run(
             print(f"  epoch {entry['epoch']}: loss {entry['loss']:.4f}, {row_of(curve[-1])}", flush=True)
         mark = time.process_time()
 
-    options = TrainerOptions(batch_size=BATCH, learning_rate=LEARNING_RATE, seed=seed)
-    fit(model, splits.test, epochs, options, on_epoch=on_epoch)
+    fit(model, splits.test, epochs, trainer_options(ModelSpec(backbone, PRESET, "none", seed)), on_epoch=on_epoch)
     return {
         "final": curve[-1],
         "mean_user": measured(MeanUser(model, splits.test), splits.test),
@@ -114,11 +107,12 @@ def cost_run(splits: Splits, vectors: np.ndarray, backbone: str) -> dict[str, An
     """Seconds of one training step, after one that warms up."""
     model = untrained(splits, vectors, backbone, 0, "centred").train()
     loaded, split, rng = peak_memory(), splits.test, np.random.default_rng(0)
-    optimizer = make_optimizer(model, TrainerOptions(learning_rate=LEARNING_RATE))
+    options = trainer_options(ModelSpec(backbone, PRESET, "none"))
+    optimizer = make_optimizer(model, options)
     sampler = NegativeSampler(split.history_matrix(), np.flatnonzero(split.warm))
     seconds = []
     for _ in range(STEPS + 1):
-        rows = rng.permutation(len(split.history_user))[:BATCH]
+        rows = rng.permutation(len(split.history_user))[: options.batch_size]
         user, item = split.history_user[rows].astype(np.int64), split.history_item[rows].astype(np.int64)
         triples = torch.from_numpy(np.stack([user, item, sampler.sample(user, rng)]))
         start = time.process_time()
@@ -167,11 +161,15 @@ def show(output: Path, names: list[str]) -> None:
                 f"{'':<16}mean user R@20 {run['mean_user']['test_items']['recall@20']:.4f}  "
                 f"{run['seconds_per_epoch']:.2f} s an epoch, {run['final']['seconds']:.1f} s an evaluation, {memory}"
             )
-    for backbone, known in KNOWN.items():
+    for backbone in TRAINED:
         runs = [run for name, run in found.items() if name.startswith(backbone) and not name.endswith("raw")]
         values = [run["final"]["test_items"]["recall@20"] for run in runs]
         listed = " ".join(f"{value:.4f}" for value in values)
-        print(f"{backbone:<16}R@20 mean {np.mean(values):.4f} ({listed}); known: {known}")
+        paper, authors_code = known(backbone, "base", "test_items", "recall@20")
+        theirs = (
+            f"paper {paper:.4f}, authors' code {authors_code:.4f}, last epoch {LAST_EPOCH.get(backbone, 'unknown')}"
+        )
+        print(f"{backbone:<16}R@20 mean {np.mean(values):.4f} ({listed}); {theirs}")
 
 
 def main() -> None:

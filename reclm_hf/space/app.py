@@ -1,0 +1,128 @@
+"""Starts the Space: loads the world and gradio side by side, builds the page, serves it."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from .settings import Settings
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from .world import World
+
+log = logging.getLogger(__name__)
+
+# Answers are short and hold the interpreter's lock for most of their time: more at once would only make each slower.
+_AT_ONCE = 4
+# A visitor may have a few requests open; who comes when so many wait is told so instead of waiting for minutes.
+_WAITING = 200
+
+
+def build(world: World) -> gr.Blocks:
+    """The page and its four named endpoints."""
+    _import_gradio()
+    from .interface import build_page
+
+    return build_page(world)
+
+
+def start(
+    source: Settings | World,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    *,
+    block: bool = True,
+    share: bool = False,
+    ready: Callable[[str], None] | None = None,
+) -> str:
+    """Serve the Space and return its address.
+
+    Args:
+        source: what to load, or a world that is loaded.
+        host: "0.0.0.0" serves other machines too.
+        port: None: GRADIO_SERVER_PORT, or the first free one from 7860.
+        block: wait until the process is interrupted; else the server ends with the process.
+        share: a public address through gradio's servers.
+        ready: called with the address as soon as it answers.
+
+    Raises:
+        ValueError, OSError: as `load_world`; OSError: the port is taken.
+    """
+    if isinstance(source, Settings):
+        from .world import load_world
+
+        with ThreadPoolExecutor(1) as pool:
+            loading = pool.submit(load_world, source)
+            _import_gradio()
+            world = loading.result()
+    else:
+        world = source
+    page = build(world)
+    url = serve(page, host, port, share=share)
+    if ready is not None:
+        ready(url)
+    # What the first visitors would wait for comes after the page is there.
+    Thread(target=_prepare, args=(world,), daemon=True).start()
+    if block:
+        page.block_thread()
+    return url
+
+
+def serve(page: gr.Blocks, host: str = "127.0.0.1", port: int | None = None, *, share: bool = False) -> str:
+    """Serve a page in threads of this process and return its address; `page.close()` ends it."""
+    from .style import CSS, theme
+
+    _, url, public = page.queue(default_concurrency_limit=_AT_ONCE, max_size=_WAITING).launch(
+        server_name=host,
+        server_port=port,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=share,
+        ssr_mode=False,
+        show_error=True,  # the page itself turns every error into a sentence
+        run_history=False,
+        footer_links=["api", "settings"],
+        theme=theme(),
+        css=CSS,
+    )
+    return str(public or url)
+
+
+def _prepare(world: World) -> None:
+    from .answers import prepare
+
+    prepare(world)
+    if world.writer is not None:
+        try:
+            world.writer.load()
+        except (OSError, ValueError) as error:
+            log.warning("%s", error)  # the page says so to whoever asks for a profile
+
+
+def _import_gradio() -> Any:
+    """`import gradio`, without the stub files that it would write for each of its components.
+
+    It parses its own sources for them on every import, which is half of the time that the import takes, and writes to
+    the folder that it is installed in.
+    """
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # else it reports its use
+    real = inspect.getfile
+
+    def without_components(of: Any) -> str:
+        if isinstance(of, type) and of.__module__.startswith("gradio."):
+            raise OSError("no stub files")  # the case that gradio has for classes without a file
+        return real(of)
+
+    inspect.getfile = without_components  # type: ignore[assignment]
+    try:
+        import gradio
+    finally:
+        inspect.getfile = real
+    return gradio
