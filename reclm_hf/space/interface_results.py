@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from .markup import page
+from .markup import page, shown
 from .markup_results import background, comparisons_of, results_of, setting_choices, strata_of
 
 if TYPE_CHECKING:
@@ -32,11 +33,11 @@ def results_tab(world: World) -> None:
             info="For example, only items that nobody had chosen before: the cold start",
             elem_id="results-setting",
         )
-        shown = [
+        drawn = [
             gr.HTML(content, elem_id=f"results-{name}")
             for name, content in zip(("table", "comparisons", "strata"), sections(world, choices[0][1]), strict=True)
         ]
-        setting.input(lambda name: sections(world, name), setting, shown, api_visibility="private")
+        setting.input(lambda name: sections(world, name), setting, drawn, api_visibility="private")
     gr.HTML(background(world.certificates, world.links, world.about), elem_id="results-background")
 
 
@@ -45,10 +46,18 @@ def sections(world: World, setting: str) -> list[str]:
     assert world.results is not None
     own = _own_row(world)
     return [
-        results_of(world.results, setting, own),
-        comparisons_of(world.comparisons, setting, own),
-        strata_of(world.strata, setting),
+        _drawn(lambda: results_of(world.results, setting, own)),
+        _drawn(lambda: comparisons_of(world.comparisons, setting, own)),
+        _drawn(lambda: strata_of(world.strata, setting)),
     ]
+
+
+def _drawn(draw: Callable[[], str]) -> str:
+    """A section, or what its table lacks: a table that somebody else wrote must not keep the page from starting."""
+    try:
+        return draw()
+    except KeyError as error:
+        return page(f"<p>A table of these results has no column {shown(error.args[0])}; it is not shown.</p>")
 
 
 def _own_row(world: World) -> str:
