@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from .output import finish
+from .output import finish, speaker
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,9 +27,6 @@ def run(args: argparse.Namespace) -> int:
     from ..pipeline.demo import DemoOptions, run_demo
     from ..recommender.catalog import Catalog
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr if args.json else sys.stdout, flush=True)
-
     if args.jobs is not None and args.jobs < 1:
         raise ValueError(f"--jobs {args.jobs}: give at least 1.")
     options = DemoOptions(
@@ -39,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         everything=args.everything,
         jobs=args.jobs or (2 if args.everything else 1),
     )
-    result = run_demo(options, say)
+    result = run_demo(options, speaker(args))
     user = Catalog.load(result["model"]).user_ids[0]
     lines = [
         "",

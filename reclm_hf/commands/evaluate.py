@@ -28,6 +28,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and write the report."""
+    from tqdm.auto import tqdm
+
     from ..data.load import load_splits
     from ..evaluation.report import write_report
     from ..evaluation.report_text import render_terminal
@@ -38,14 +40,15 @@ def run(args: argparse.Namespace) -> int:
     from ..report.page import write_html
 
     splits = load_splits(args.data)
-    rows = [row for source in args.models for row in saved_model_rows(source, splits.test)]
+    models = tqdm(args.models, desc="evaluation", unit="model")
+    rows = [row for source in models for row in saved_model_rows(source, splits.test)]
     rows = floor_rows(splits, encode_items(splits.data, TextEncoder()), args.output / "floors") + rows
-    models = [row.label for row in rows if row.kind == "model"]
+    labels = [row.label for row in rows if row.kind == "model"]
     floors = [row.label for row in rows if row.kind == "floor"]
     results, comparisons = write_report(
         args.output,
         rows,
-        [(model, floor) for model in models for floor in floors],
+        [(model, floor) for model in labels for floor in floors],
         dataset=splits.data.name,
         fingerprint=splits.fingerprint,
     )

@@ -110,9 +110,11 @@ CSS = """
   .rl .parts tr { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)) 3.8rem;
     border-bottom: 1px solid var(--line); }
   .rl .parts tr > * { border: 0; min-width: 0; padding-inline: .2rem; }
-  .rl .parts thead th { font-size: .66rem; }
+  .rl .parts thead th { font-size: .62rem; padding-inline: .1rem; }
   .rl .wide { display: none; }
-  .rl small.narrow { display: block; white-space: nowrap; }
+  .rl small.narrow { display: block; }
+  .rl td.title { min-width: 6.5rem; }
+  .rl .line, .rl .axis { min-width: 7rem; }
   .rl .parts td.n { font-size: .82rem; }
   .rl .parts tr > :first-child { grid-column: 1 / -1; padding-bottom: 0; }
   .rl .parts thead tr > :first-child { display: none; }

@@ -151,7 +151,7 @@ def test_every_command_has_the_same_manners() -> None:
 
 def test_only_output_prints(repository: Path) -> None:
     """Whatever else printed would break the one JSON object of `--json`."""
-    allowed = {"main.py", "output.py", "completion.py", "demo.py"}
+    allowed = {"main.py", "output.py", "completion.py"}
     for path in (repository / "reclm_hf" / "commands").glob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
