@@ -87,6 +87,7 @@ def settle(chrome: Any, patience: float = 60.0) -> None:
         if time.monotonic() > end:
             raise SystemExit("the page did not come to rest")
         time.sleep(0.2)
+    time.sleep(0.6)  # answers fade in
 
 
 def picture(chrome: Any, path: Path, height: int | None) -> None:

@@ -67,8 +67,9 @@ def run(args: argparse.Namespace) -> int:
     """Train or resume."""
     from ..data.load import load_splits
     from ..pipeline.manifest import write_manifest
-    from ..pipeline.model_stage import Inputs, ModelSpec, train_model
+    from ..pipeline.model_stage import Inputs, train_model
     from ..pipeline.runs import trainer_options
+    from ..pipeline.specs import ModelSpec
     from ..pipeline.texts import encode_items
     from ..recommender.text_encoder import TextEncoder
 

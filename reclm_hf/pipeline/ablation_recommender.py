@@ -20,8 +20,9 @@ from reclm_hf.evaluation.rows import Row
 
 from .evaluate_stage import seed_rows
 from .floor_stage import fit_floors
-from .model_stage import Inputs, ModelSpec
+from .model_stage import Inputs
 from .runs import train_all
+from .specs import ModelSpec
 
 if TYPE_CHECKING:
     import pandas as pd

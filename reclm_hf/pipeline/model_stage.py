@@ -18,67 +18,16 @@ from reclm_hf.baselines.select import select_floor
 from reclm_hf.data.folder import write_json
 from reclm_hf.data.splits import Split, Splits
 from reclm_hf.recommender.build import build_recommender
-from reclm_hf.recommender.configuration_reclm_recommender import RecLMRecommenderConfig
 from reclm_hf.recommender.modeling_reclm_recommender import BACKBONES, RecLMRecommender
-from reclm_hf.recommender.profile_modes import UNWRITTEN
 from reclm_hf.recommender.search import Settings, best_trial, draw_settings, search
 from reclm_hf.recommender.trainer import DivergedError, TrainerOptions, TrainingResult, choose_epochs, fit
 
 from .bars import epoch_bar
 from .selection import choose_cold_offset, recall_at_20, selection_value
+from .specs import ModelSpec
 
 logger = logging.getLogger(__name__)
 _CHOICE = "choice.json"
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """One row of a comparison."""
-
-    backbone: str
-    preset: str
-    profile_mode: str
-    seed: int = 0
-    profile_sides: str = "user"
-    profile_fit: str = "full"
-
-    @property
-    def row(self) -> str:
-        """Names the row of a report, which is the mean over seeds."""
-        parts = [self.backbone, self.preset, self.profile_mode]
-        parts += [self.profile_sides] if self.profile_sides != "user" else []
-        parts += [self.profile_fit] if self.profile_fit != "full" else []
-        return "-".join(parts)
-
-    @property
-    def label(self) -> str:
-        """Names the run and its folder."""
-        return self.row + (f"-seed{self.seed}" if self.seed else "")
-
-    @property
-    def needs_table(self) -> bool:
-        """Whether written profiles are needed."""
-        return self.profile_mode not in UNWRITTEN and self.profile_sides != "none"
-
-    def config(self, encoder: Any = None, settings: Settings | None = None) -> RecLMRecommenderConfig:
-        """The configuration of this row; an encoder's identity goes with the weights."""
-        named: dict[str, Any] = {}
-        if encoder is not None:
-            named = {
-                "text_encoder": encoder.model_id,
-                "text_encoder_revision": encoder.revision,
-                "text_max_length": encoder.max_length,
-            }
-        named |= {name: value for name, value in (settings or {}).items() if name != "learning_rate"}
-        return RecLMRecommenderConfig(
-            backbone=self.backbone,
-            preset=self.preset,
-            profile_mode=self.profile_mode,
-            profile_sides=self.profile_sides,
-            profile_fit=self.profile_fit,
-            seed=self.seed,
-            **named,
-        )
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,10 @@ from .comparison import COLD_START_STYLES
 from .evaluate_stage import seed_rows
 from .floor_stage import fit_floors
 from .manifest import write_manifest
-from .model_stage import Inputs, ModelSpec
+from .model_stage import Inputs
 from .published import COLUMNS, SETTINGS, beside_published, published_lines, published_markdown
 from .runs import train_all
+from .specs import ModelSpec
 from .texts import encode_items, encode_profiles
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from typing import Any
 
 from reclm_hf.recommender.trainer import TrainerOptions
 
-from .model_stage import Inputs, ModelSpec, train_fixed, train_model
+from .model_stage import Inputs, train_fixed, train_model
+from .specs import ModelSpec
 
 _inputs: Inputs | None = None  # of a worker process
 

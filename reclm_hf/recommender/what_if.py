@@ -20,6 +20,7 @@ from .fold_in import FoldInMixin
 from .grown import grown_copy
 from .new_users import Histories, View, encode_new_users, ranked_blocks, served_view, with_rows
 from .representations import Representations
+from .someone import Someone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,24 +31,6 @@ __all__ = ["PARTS", "Ranking", "Someone", "WhatIfMixin"]
 
 # Profile modes whose vectors do not come from anything written: without a profile they are what they were.
 _NEVER_WRITTEN = ("constant", "raw_text")
-
-
-@dataclass(frozen=True, eq=False)
-class Someone:
-    """Whom to rank for, and what is known of them.
-
-    Attributes:
-        user_id: a known user; None: somebody new.
-        history: item ids, in any order, repeated ones count once. None: the known user's own, or nothing of somebody
-            new. Any list, be it the known user's own, is folded in.
-        profile: profile text. None: the known user's own, or nothing of somebody new; "": as if none had been written.
-        vector: [profile_dim] float32 encoder vector of `profile`; None encodes it.
-    """
-
-    user_id: str | None = None
-    history: Sequence[str] | None = None
-    profile: str | None = None
-    vector: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

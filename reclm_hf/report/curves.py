@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..pipeline.model_stage import ModelSpec
+from ..pipeline.specs import ModelSpec
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..profiles.profile import from_lists, render
-from ..recommender.what_if import Someone
+from ..recommender.someone import Someone
 from . import audience, evidence
 from .answers_items import place_item
 from .comparing import (
@@ -128,7 +128,7 @@ def without_item(world: World, user_id: str, item_id: str, k: int = 10) -> UserA
     only one there, and k that is not 1 to 50.
     """
     user, item, k = find_user(world, user_id), find_item(world, item_id), check_count(k)
-    catalog = world.model.catalog
+    catalog = world.catalog
     history = _history(world, user)
     if item not in history:
         raise Sentence(f"{_titled(world, item)} is not in this user's history: choose an item that is.")
@@ -185,7 +185,7 @@ def recommend_history(world: World, item_ids: Sequence[str], k: int = 10, profil
     """
     k, history = check_count(k), np.array(find_items(world, item_ids), dtype=np.int64)
     described = clean_text(profile, "profile", MOST_PROFILE)
-    chosen = [world.model.catalog.item_ids[item] for item in history]
+    chosen = [world.catalog.item_ids[item] for item in history]
     if described:
         _require_profiles(world)
         described = check_text(described, "profile", MOST_PROFILE)
@@ -203,7 +203,7 @@ def recommend_history(world: World, item_ids: Sequence[str], k: int = 10, profil
 
 def _with_profile(world: World, user: int, profile: str, k: int, cause: str) -> UserAnswer:
     """A known user's list with another profile ("" for none), beside the one with the profile as written."""
-    user_id = world.model.catalog.user_ids[user]
+    user_id = world.catalog.user_ids[user]
     vector = _encoded(world, profile) if profile else None
     ranking = world.model.rank_for(Someone(user_id, profile=profile, vector=vector))
     other = world.model.rank_for(Someone(user_id))
@@ -251,8 +251,8 @@ def _require_profiles(world: World) -> None:
 
 def _history(world: World, user: int) -> np.ndarray:
     """int64 [n] positions of the user's items."""
-    return np.asarray(world.model.catalog.seen(user), dtype=np.int64)
+    return np.asarray(world.catalog.seen(user), dtype=np.int64)
 
 
 def _titled(world: World, item: int) -> str:
-    return f"“{shortened(world.model.catalog.titles[item])}”"
+    return f"“{shortened(world.catalog.titles[item])}”"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 from . import audience, inferring
 from .search import folded_titles
@@ -44,7 +42,7 @@ def place_item(world: World, title: str, text: str = "", k: int = 10) -> ItemAns
     best = np.argsort(ranks, kind="stable")
     if profile is None:
         profile = inferring.of_readers(world, asked.users[best])
-    catalog = world.model.catalog
+    catalog = world.catalog
     return ItemAnswer(
         title=title,
         resembles=[
@@ -68,6 +66,9 @@ def _joined(title: str, text: str) -> str:
 
 def _nearest(world: World, vector: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """(positions int64 [k], cosines float32 [k]) of the items whose texts are most like a vector [d_t], best first."""
+    import torch
+    from torch.nn import functional
+
     model = world.model
     with torch.no_grad():
         own = functional.normalize(torch.as_tensor(vector, device=model.text_mean.device) - model.text_mean, dim=0)
@@ -93,7 +94,7 @@ def _scores(world: World, users: np.ndarray, title: str, said: str, vector: np.n
 
 
 def _reader(world: World, user: int, rank: int) -> Reader:
-    name = world.model.catalog.user_ids[user]
+    name = world.catalog.user_ids[user]
     return Reader(name, rank, world.profiles[name].profile if name in world.profiles else "")
 
 
@@ -107,7 +108,7 @@ def _summary(ranks: np.ndarray, n_cold: int) -> dict[str, float | int | None]:
 
 def _note(world: World, title: str, said: str) -> str:
     """What a visitor should know besides."""
-    catalog, notes = world.model.catalog, []
+    catalog, notes = world.catalog, []
     wanted = folded(title)
     same = [catalog.item_ids[row] for row, known in enumerate(folded_titles(world)) if known == wanted]
     if same:

@@ -1,4 +1,4 @@
-"""Starts the Space: loads the world and gradio side by side, builds the page, serves it."""
+"""Starts the Space: reads the tables, builds the page, serves it, and then loads the model."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import inspect
 import logging
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from .settings import Settings
@@ -44,8 +42,10 @@ def start(
 ) -> str:
     """Serve the Space and return its address.
 
+    The page answers before the model is loaded; whoever asks in between waits for it.
+
     Args:
-        source: what to load, or a world that is loaded.
+        source: what to load, or a world.
         host: "0.0.0.0" serves other machines too.
         port: None: GRADIO_SERVER_PORT, or the first free one from 7860.
         block: wait until the process is interrupted; else the server ends with the process.
@@ -53,23 +53,24 @@ def start(
         ready: called with the address as soon as it answers.
 
     Raises:
-        ValueError, OSError: as `load_world`; OSError: the port is taken.
+        ValueError, OSError: as `load_world` and `from_pretrained`; OSError: the port is taken.
     """
     if isinstance(source, Settings):
         from .world import load_world
 
-        with ThreadPoolExecutor(1) as pool:
-            loading = pool.submit(load_world, source)
-            _import_gradio()
-            world = loading.result()
+        world = load_world(source)
     else:
         world = source
     page = build(world)
     url = serve(page, host, port, share=share)
     if ready is not None:
         ready(url)
-    # What the first visitors would wait for comes after the page is there.
-    Thread(target=_prepare, args=(world,), daemon=True).start()
+    # The page is there first: what its answers need takes longer than the page, and would hold it up.
+    try:
+        _prepare(world)
+    except BaseException:
+        page.close()
+        raise
     if block:
         page.block_thread()
     return url

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
-from ..recommender.similar import item_vectors
 from .shapes import PARTS, Listed
 from .words import shortened
 
@@ -79,7 +77,7 @@ class Parts(NamedTuple):
 
 def both(world: World, compared: Comparison, k: int) -> tuple[list[Listed], list[Listed], str]:
     """The first k of both rankings, each with its ranks in the other, and one sentence that says what changed."""
-    n_items = world.model.catalog.n_items
+    n_items = world.catalog.n_items
     ranking, other = compared.ranking, compared.other
     rise = _rise(ranking, other, n_items, k)
     # Everything is taken apart at once: for somebody new that means to be folded in anew.
@@ -103,11 +101,11 @@ def listed(
     other: Ranking | None = None,
 ) -> list[Listed]:
     """The first k items of a ranking, with the ranks that they have in the other one."""
-    catalog = world.model.catalog
+    catalog = world.catalog
     chosen = ranking.order[:k]
     values = (parts or Parts.of(ranking, chosen)).at(chosen)
     was = np.zeros(len(chosen), dtype=np.int64) if other is None else other.ranks(catalog.n_items)[chosen]
-    warm = world.model.item_warm[torch.as_tensor(chosen, device=world.model.item_warm.device)].cpu().numpy() > 0
+    warm = world.model.item_warm.cpu().numpy()[chosen] > 0
     reasons = _reasons(world, chosen, history)
     return [
         Listed(
@@ -146,7 +144,7 @@ def _changed(world: World, compared: Comparison, k: int, rise: Rise | None, part
     An item rises because its score gains on the scores of those that it passes. The difference of each part, less the
     mean difference of the same part among the passed, says which part gained.
     """
-    n_items = world.model.catalog.n_items
+    n_items = world.catalog.n_items
     first = compared.ranking.order[:k]
     if not len(first):
         return EVERYTHING_CHOSEN
@@ -159,7 +157,7 @@ def _changed(world: World, compared: Comparison, k: int, rise: Rise | None, part
     best = int(np.argmax(gains))
     return (
         f"{others if fresh else f'The first {len(first)} change places'}; "
-        f"“{shortened(world.model.catalog.titles[rise.item], _TITLE)}” rises most, from place {rise.was:,} to "
+        f"“{shortened(world.catalog.titles[rise.item], _TITLE)}” rises most, from place {rise.was:,} to "
         f"{rise.now}, because {_PART_NAMES[PARTS[best]]} of its score gains {_amount(float(gains[best]))} on what it "
         "passes."
     )
@@ -192,10 +190,11 @@ def _reasons(world: World, items: np.ndarray, history: np.ndarray) -> list[str]:
     """For each item the nearest one of the history by the model's vectors (cosine), as a phrase; "" where none is."""
     if not len(history) or not len(items):
         return [""] * len(items)
+    from ..recommender.similar import item_vectors
+
     vectors = item_vectors(world.model, "model")
-    rows, columns = (vectors[torch.as_tensor(places, device=vectors.device)] for places in (items, history))
-    near = (rows @ columns.T).detach().float().cpu().numpy()
+    near = (vectors[items] @ vectors[history].T).detach().float().cpu().numpy()
     near[items[:, None] == history[None, :]] = -1.0  # an item is no reason for itself
     best = near.argmax(axis=1)
-    titles = world.model.catalog.titles
+    titles = world.catalog.titles
     return [f"like {titles[history[place]]}" if near[row, place] > 0 else "" for row, place in enumerate(best.tolist())]

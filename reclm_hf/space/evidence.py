@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import torch
 
 from ..profiles.trace import PhraseSource, Tracer
-from ..recommender.similar import user_vectors
 from .once import Once
 from .shapes import Neighbour, Person, Phrase, Section
 
@@ -24,7 +22,7 @@ TITLES = 5
 
 def describe(world: World, user: int) -> Person:
     """Everything that the Space shows of the user at position `user`."""
-    catalog = world.model.catalog
+    catalog = world.catalog
     user_id = catalog.user_ids[user]
     row = world.profiles.get(user_id)
     return Person(
@@ -45,7 +43,7 @@ def phrases(world: World, user_id: str) -> list[Phrase]:
         return []
     names = ("identities", "interests", "evidence", "neighbors")
     written = {"user_id": user_id} | {name: getattr(row, name) for name in names}
-    titles = dict(zip(world.model.catalog.item_ids, world.model.catalog.titles, strict=True))
+    titles = dict(zip(world.catalog.item_ids, world.catalog.titles, strict=True))
     return [
         Phrase(found.phrase, cast(Section, found.section), found.origin, _titles(found, titles))
         for found in tracer(world).trace(written)
@@ -54,7 +52,9 @@ def phrases(world: World, user_id: str) -> list[Phrase]:
 
 def neighbours(world: World, user: int) -> list[Neighbour]:
     """Those that the profile was written beside, else the nearest by the model; [] for a user without history."""
-    model, catalog = world.model, world.model.catalog
+    from ..recommender.similar import user_vectors
+
+    model, catalog = world.model, world.catalog
     user_id = catalog.user_ids[user]
     row = world.profiles.get(user_id)
     known = set(catalog.user_ids)
@@ -63,8 +63,7 @@ def neighbours(world: World, user: int) -> list[Neighbour]:
         names = model.similar_users([user_id], NEIGHBOURS).similar_ids[0]
     near = catalog.user_index(names[:NEIGHBOURS])
     vectors = user_vectors(model, "model")
-    rows = vectors[torch.as_tensor(near, device=vectors.device)]
-    cosines = (rows @ vectors[user]).detach().float().cpu().numpy()
+    cosines = (vectors[near] @ vectors[user]).detach().float().cpu().numpy()
     count = np.bincount(catalog.seen_indices, minlength=catalog.n_items)
     found = []
     for name, position, cosine in zip(names, near, cosines, strict=False):
@@ -99,7 +98,7 @@ class _Histories(Mapping[str, list[str]]):
 
 
 def _make_tracer(world: World) -> Tracer:
-    catalog = world.model.catalog
+    catalog = world.catalog
     told = zip(catalog.titles, catalog.categories, world.texts, strict=True)
     return Tracer.of_histories(catalog.item_ids, told, _Histories(catalog))
 

@@ -38,7 +38,7 @@ def of_item(world: World, title: str, text: str, near: np.ndarray, cosines: np.n
     Returns:
         None where there is neither.
     """
-    catalog = world.model.catalog
+    catalog = world.catalog
     if world.writer is not None:
         profiles = ((catalog.titles[item], world.item_profiles.get(catalog.item_ids[item], "")) for item in near)
         try:
@@ -69,7 +69,7 @@ def of_readers(world: World, users: np.ndarray) -> Inferred:
     Args:
         users: int64 [n] positions, the best readers first.
     """
-    names = [world.model.catalog.user_ids[user] for user in users]
+    names = [world.catalog.user_ids[user] for user in users]
     rows = [world.profiles[name] for name in names if name in world.profiles]
     n_best = min(len(rows), max(_FEWEST_BEST, round(_BEST_SHARE * len(rows))))
     if not n_best:

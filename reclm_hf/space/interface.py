@@ -50,18 +50,19 @@ def build_page(world: World) -> Page:
         gr.HTML(_head(world))
         with gr.Tabs():
             with gr.Tab("A user", id="user"):
-                user_tab(world)
+                show_first = user_tab(world)
             with gr.Tab("Something new", id="new"):
                 new_tab(world)
             with gr.Tab("How good is it", id="results"):
                 results_tab(world)
+        show_first(built)
         for name, function in endpoints(world).items():
             gr.api(function, api_name=name)
     return built
 
 
 def _head(world: World) -> str:
-    about, catalog = world.about, world.model.catalog
+    about, catalog = world.about, world.catalog
     model = " ".join(about[key] for key in ("backbone", "preset") if about.get(key))
     size = f"{len(catalog.user_ids):,} users and {len(catalog.item_ids):,} items"
     source = " ".join(about[key] for key in ("dataset",) if about.get(key))

@@ -101,7 +101,7 @@ def _person(world: World) -> None:
 def _written(world: World, item_ids: list[str]) -> str:
     """A profile of somebody who chose these items, by the language model that the Space was started with."""
     assert world.writer is not None, "the button is shown only where something can write"
-    catalog = world.model.catalog
+    catalog = world.catalog
     rows = [int(row) for row in catalog.item_index(item_ids)]
     try:
         return world.writer.write([(catalog.titles[row], world.texts[row]) for row in rows])
@@ -159,7 +159,7 @@ def example_items(world: World) -> list[list[str]]:
     """[title, text] of two items that are not there, close to two that many chose."""
     examples = []
     for title, (_, item_id) in zip(example_titles(world), answers.search_items(world, "", 2), strict=False):
-        text = world.texts[world.model.catalog.item_index([item_id])[0]]
+        text = world.texts[world.catalog.item_index([item_id])[0]]
         # The texts of the tables begin with the title.
         about = text.removeprefix(title).lstrip(". ")
         examples.append([f"The return of {title}"[:MOST_TITLE], about[:500]])
@@ -167,5 +167,5 @@ def example_items(world: World) -> list[list[str]]:
 
 
 def _title(world: World, item_id: str) -> str:
-    catalog = world.model.catalog
+    catalog = world.catalog
     return str(catalog.titles[catalog.item_index([item_id])[0]])

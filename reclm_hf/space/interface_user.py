@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -15,11 +16,16 @@ if TYPE_CHECKING:
     from .world import World
 
 _FIRST_USERS = 20
+_COMING = '<p class="quiet">One moment: just after the start the model is still being loaded.</p>'
 _NOTHING_CHOSEN = "Search for a user first, or pick one of the list."
 
 
-def user_tab(world: World) -> None:
-    """Build the tab inside the Blocks that are open."""
+def user_tab(world: World) -> Callable[[gr.Blocks], Any]:
+    """Build the tab inside the Blocks that are open.
+
+    Returns:
+        What makes a page show the first user when it is opened: the page itself is there before the model is.
+    """
     offered = first_users(world)
     examples = example_searches(world, offered)
     with gr.Row(equal_height=False):
@@ -44,10 +50,8 @@ def user_tab(world: World) -> None:
         find = gr.Button("Search", elem_id="user-find", scale=1, min_width=100, elem_classes="rl-go")
     if examples:
         gr.Examples([[text] for text in examples], [search], label="Searches to try", api_visibility="private")
-    first: list[Any] = _shown(world, offered[0][1]) if offered else ["", "", "", _choices([]), _choices([])]
     with gr.Accordion("What if?", open=True):
         profile = gr.Textbox(
-            first[2],
             label="Change the profile, and the ranking follows",
             info="For example, put an interest of your own in the place of one of theirs",
             placeholder="User identity: ...; User interests: ...",
@@ -58,15 +62,15 @@ def user_tab(world: World) -> None:
         )
         with gr.Row():
             with gr.Column(min_width=280):
-                phrase = gr.Dropdown(**first[3], label="Without this interest", elem_id="user-phrase")
+                phrase = gr.Dropdown([], label="Without this interest", elem_id="user-phrase")
                 forget = gr.Button("Rank without this interest", size="sm", elem_id="user-without-phrase")
             with gr.Column(min_width=280):
-                item = gr.Dropdown(**first[4], label="Had they not chosen", elem_id="user-item")
+                item = gr.Dropdown([], label="Had they not chosen", elem_id="user-item")
                 unchoose = gr.Button("Rank without this choice", size="sm", elem_id="user-without-item")
         again = gr.Button("Back to the user as they are", size="sm", elem_id="user-again")
-    ranking = gr.HTML(first[1], elem_id="user-ranking")
+    ranking = gr.HTML(_COMING if offered else "", elem_id="user-ranking")
     with gr.Accordion("Who this is: profile with its evidence, history, neighbours", open=True):
-        card = gr.HTML(first[0], elem_id="user-card")
+        card = gr.HTML(elem_id="user-card")
 
     everything: list[Any] = [card, ranking, profile, phrase, item]
 
@@ -104,11 +108,16 @@ def user_tab(world: World) -> None:
     forget.click(without_phrase, [user, phrase], ranking, **private)
     unchoose.click(without_item, [user, item], ranking, **private)
 
+    def opened(user_id: str | None) -> list[Any]:
+        return show(user_id) if offered else ["", "", "", gr.Dropdown(), gr.Dropdown()]
+
+    return lambda page: page.load(opened, [user], everything, show_progress="hidden", **private)
+
 
 def first_users(world: World) -> list[tuple[str, str]]:
     """(label, user id) of some users to begin with, those with a profile first."""
-    known = [user_id for user_id in world.model.catalog.user_ids if user_id in world.profiles]
-    return [(user_id, user_id) for user_id in (known or list(world.model.catalog.user_ids))[:_FIRST_USERS]]
+    known = [user_id for user_id in world.catalog.user_ids if user_id in world.profiles]
+    return [(user_id, user_id) for user_id in (known or list(world.catalog.user_ids))[:_FIRST_USERS]]
 
 
 def example_searches(world: World, offered: list[tuple[str, str]]) -> list[str]:
@@ -119,7 +128,7 @@ def example_searches(world: World, offered: list[tuple[str, str]]) -> list[str]:
     interests = [
         phrase for _, user_id in offered if user_id in world.profiles for phrase in world.profiles[user_id].interests
     ]
-    catalog = world.model.catalog
+    catalog = world.catalog
     seen = catalog.seen(catalog.user_index([offered[0][1]])[0])
     return found + interests[:1] + [catalog.titles[row] for row in seen[:1]]
 

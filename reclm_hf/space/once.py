@@ -1,4 +1,4 @@
-"""What is computed once for a recommender and kept as long as it is."""
+"""What is computed once: for a recommender, kept as long as it is; or when it is first asked for."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
-    from ..recommender.modeling_reclm_recommender import RecLMRecommender
-    from .world import World
+    from .world import Scorer, World
 
 T = TypeVar("T")
 
@@ -23,11 +22,29 @@ class Once(Generic[T]):
 
     def __init__(self, make: Callable[[World], T]) -> None:
         self._make = make
-        self._made: WeakKeyDictionary[RecLMRecommender, T] = WeakKeyDictionary()
+        self._made: WeakKeyDictionary[Later[Scorer], T] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def __call__(self, world: World) -> T:
         with self._lock:
-            if world.model not in self._made:
-                self._made[world.model] = self._make(world)
-            return self._made[world.model]
+            if world.scorer not in self._made:
+                self._made[world.scorer] = self._make(world)
+            return self._made[world.scorer]
+
+
+class Later(Generic[T]):
+    """`make()`, called once, by whoever asks first; several threads may ask at once, and the others wait.
+
+    What it raises is raised to everybody who asks.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: list[T] = []
+        self._lock = threading.Lock()
+
+    def __call__(self) -> T:
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]

@@ -28,7 +28,7 @@ def search_users(world: World, text: str, limit: int = 20) -> list[tuple[str, st
         check_count(limit, "number of results", _MOST_FOUND),
     )
     found = dict.fromkeys(islice(_matching_users(world, wanted), 4 * limit))
-    return [(_user_label(world, user), world.model.catalog.user_ids[user]) for user in islice(found, limit)]
+    return [(_user_label(world, user), world.catalog.user_ids[user]) for user in islice(found, limit)]
 
 
 def search_items(world: World, text: str, limit: int = 20) -> list[tuple[str, str]]:
@@ -40,7 +40,7 @@ def search_items(world: World, text: str, limit: int = 20) -> list[tuple[str, st
         folded(clean_text(text, "search", MOST_SEARCH)),
         check_count(limit, "number of results", _MOST_FOUND),
     )
-    catalog = world.model.catalog
+    catalog = world.catalog
     count = np.bincount(catalog.seen_indices, minlength=catalog.n_items)
     by_id = [row for row, name in enumerate(catalog.item_ids) if wanted and folded(name).startswith(wanted)]
     by_title = sorted(_items_titled(world, wanted), key=lambda row: -count[row])
@@ -52,7 +52,7 @@ def search_items(world: World, text: str, limit: int = 20) -> list[tuple[str, st
 
 def _matching_users(world: World, wanted: str) -> Iterator[int]:
     """Positions of users, the best matches first, some of them more than once."""
-    catalog = world.model.catalog
+    catalog = world.catalog
     if not wanted:
         yield from range(catalog.n_users)
         return
@@ -80,7 +80,7 @@ def _has(text: str, words: Sequence[str]) -> bool:
 
 
 def _user_label(world: World, user: int) -> str:
-    catalog = world.model.catalog
+    catalog = world.catalog
     name = catalog.user_ids[user]
     label = f"{name} · {counted(len(catalog.seen(user)), 'item')}"
     if name in world.profiles:
@@ -89,7 +89,7 @@ def _user_label(world: World, user: int) -> str:
 
 
 def _folded_titles(world: World) -> list[str]:
-    return [folded(title) for title in world.model.catalog.titles]
+    return [folded(title) for title in world.catalog.titles]
 
 
 folded_titles = Once(_folded_titles)

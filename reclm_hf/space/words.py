@@ -75,7 +75,7 @@ def check_count(k: object, what: str = "number of items", most: int = MOST_LISTE
 def find_user(world: World, user_id: object) -> int:
     """The user's position in the catalogue. Raises Sentence for anything but a known id."""
     try:
-        return int(world.model.catalog.user_index([_identity(user_id, "user")])[0])
+        return int(world.catalog.user_index([_identity(user_id, "user")])[0])
     except KeyError:
         raise Sentence(
             f"There is no user {shown(user_id)} in this recommender: search for one, or describe somebody new."
@@ -100,7 +100,7 @@ def find_items(world: World, item_ids: object) -> list[int]:
     if len(item_ids) > MOST_CHOSEN:
         raise Sentence(f"{len(item_ids):,} items are chosen and {MOST_CHOSEN:,} is the most: leave some out.")
     ids = [_identity(item, "item") for item in item_ids]
-    catalog = world.model.catalog
+    catalog = world.catalog
     try:
         found = catalog.item_index(ids)
     except KeyError:
@@ -157,7 +157,7 @@ def _identity(value: object, what: str) -> str:
 
 def _known(world: World, item: str) -> bool:
     try:
-        world.model.catalog.item_index([item])
+        world.catalog.item_index([item])
     except KeyError:
         return False
     return True

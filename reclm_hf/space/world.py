@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..data.hub_tables import hub_id
-from .encoder import SharedEncoder
-from .parts import Results, Tables, about_data, located, manifest_of, read_results, read_tables
+from ..recommender.catalog import CATALOG_FILE, TENSORS_FILE, USERS_FILE, Catalog
+from ..recommender.integrity import CONFIG_FILE, read_object
+from .once import Later
+from .parts import Results, Tables, about_data, fetched, located, manifest_of, read_results, read_tables
 from .settings import Settings
 from .writer import ProfileWriter, require_profiler
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..recommender.catalog import Catalog
     from ..recommender.modeling_reclm_recommender import RecLMRecommender
     from ..recommender.text_encoder import TextEncoder
 
@@ -41,12 +43,19 @@ class UserProfile:
     generator: str
 
 
+class Scorer(NamedTuple):
+    """What takes seconds to load: the recommender, with what every answer needs, and the encoder of visitors' texts."""
+
+    model: RecLMRecommender
+    encoder: TextEncoder
+
+
 @dataclass(frozen=True)
 class World:
     """What a Space shows. Threads may read it at once; nothing in it changes.
 
     Attributes:
-        model: loaded, and with everything computed that the first visitor would otherwise wait for.
+        catalog: of the recommender. scorer: gives the recommender and the encoder, loaded when first asked for.
         texts: [I] text of each item in the order of the catalogue, "" where it is not known.
         profiles: user id -> profile. item_profiles: item id -> profile text. Empty where there are none.
         results, comparisons, strata: tables of the evaluation, None where there are none.
@@ -54,11 +63,11 @@ class World:
         about: dataset, licence, attribution, fingerprint, backbone, preset, profile_mode; "" where it is not known.
         links: label and address of the cards on the Hub; [] for folders.
         writer: writes profiles live; None without a profiler.
-        encoder: of the texts that visitors write.
     """
 
     settings: Settings
-    model: RecLMRecommender
+    catalog: Catalog
+    scorer: Later[Scorer]
     texts: list[str]
     profiles: dict[str, UserProfile]
     item_profiles: dict[str, str]
@@ -69,44 +78,75 @@ class World:
     about: dict[str, str]
     links: list[tuple[str, str]]
     writer: ProfileWriter | None
-    encoder: TextEncoder
+
+    @property
+    def model(self) -> RecLMRecommender:
+        """The recommender; whoever asks first waits until it is loaded. Raises as `from_pretrained`."""
+        return self.scorer().model
+
+    @property
+    def encoder(self) -> TextEncoder:
+        """The encoder of the texts that visitors write."""
+        return self.scorer().encoder
 
 
 def load_world(settings: Settings) -> World:
-    """Load what the settings name.
+    """Load what the settings name, all but the model: reading tables takes a moment, importing what it needs seconds.
 
     Raises:
         OSError, ValueError: there is no recommender, a part that was named is not there, or the parts do not belong
             together; names the part and the way out.
     """
-    from ..recommender.modeling_reclm_recommender import RecLMRecommender
-
     if settings.profiler is not None:
         require_profiler(settings.profiler)
-    name, revision = located(settings.recommender)
     tables = read_tables(settings.tables, settings.profiles)
-    model: RecLMRecommender = RecLMRecommender.from_pretrained(name, revision=revision).eval()
-    _require_same_items(tables, model.catalog, settings)
+    folder = _catalog_folder(settings.recommender)
+    catalog = Catalog.load(folder)
+    _require_same_items(tables, catalog, settings)
     manifest, found = manifest_of(settings.recommender, "model"), read_results(settings.results)
-    about = _about(model, [manifest, found.manifest], tables.info)
+    about = _about(folder, [manifest, found.manifest], tables.info)
     _require_same_data(found, about["fingerprint"], settings)
-    _warm(model)
-    config = model.config
     return World(
         settings=settings,
-        model=model,
-        texts=_texts(tables, model.catalog),
-        profiles=_profiles(tables, model.catalog, settings),
-        item_profiles=_item_profiles(tables, model.catalog),
+        catalog=catalog,
+        scorer=Later(lambda: _scorer(settings, folder)),
+        texts=_texts(tables, catalog),
+        profiles=_profiles(tables, catalog, settings),
+        item_profiles=_item_profiles(tables, catalog),
         results=found.results,
         comparisons=found.comparisons,
         strata=found.strata,
         certificates=_certificates(manifest, found.manifest) or tables.certificates,
         about=about,
         links=_links(settings),
-        writer=None if settings.profiler is None else ProfileWriter(settings.profiler, model.catalog),
-        encoder=SharedEncoder(config.text_encoder, config.text_encoder_revision, config.text_max_length),
+        writer=None if settings.profiler is None else ProfileWriter(settings.profiler, catalog),
     )
+
+
+def _catalog_folder(source: str) -> Path:
+    """The folder with configuration and catalogue of a recommender, fetched if need be; the weights are not."""
+    found = {name: fetched(source, name, "model") for name in (CONFIG_FILE, CATALOG_FILE, USERS_FILE, TENSORS_FILE)}
+    for name, path in found.items():
+        if path is None:
+            raise OSError(f"{source}: has no {name}: it is no recommender. Name one that `reclm train` or `demo` made.")
+    return Path(str(found[CONFIG_FILE])).parent
+
+
+def _scorer(settings: Settings, folder: Path) -> Scorer:
+    """Load the recommender, and compute what the first visitor would otherwise wait for.
+
+    Args:
+        folder: where the catalogue was read; of a repository it bears the commit's name.
+    """
+    from ..recommender.modeling_reclm_recommender import RecLMRecommender
+    from .encoder import SharedEncoder
+
+    name, revision = located(settings.recommender)
+    commit = None if hub_id(settings.recommender) is None else folder.name
+    model: RecLMRecommender = RecLMRecommender.from_pretrained(name, revision=commit or revision).eval()
+    _warm(model)
+    config = model.config
+    return Scorer(model, SharedEncoder(config.text_encoder, config.text_encoder_revision, config.text_max_length))
 
 
 def _warm(model: RecLMRecommender) -> None:
@@ -215,14 +255,15 @@ def _certificates(*manifests: Mapping[str, Any]) -> list[dict[str, Any]]:
     return next((entries for entries in found if entries), [])
 
 
-def _about(model: RecLMRecommender, manifests: list[Mapping[str, Any]], info: Mapping[str, Any]) -> dict[str, str]:
+def _about(folder: Path, manifests: list[Mapping[str, Any]], info: Mapping[str, Any]) -> dict[str, str]:
+    config = read_object(folder / CONFIG_FILE)
     data = next(filter(None, map(about_data, manifests)), {})
     said = {
         "dataset": data.get("dataset") or info.get("name"),
         "licence": data.get("license") or info.get("licence"),
         "attribution": data.get("attribution") or info.get("attribution"),
         "fingerprint": data.get("fingerprint"),
-        **{name: getattr(model.config, name) for name in ("backbone", "preset", "profile_mode")},
+        **{name: config.get(name) for name in ("backbone", "preset", "profile_mode")},
     }
     return {name: "" if value is None else str(value) for name, value in said.items()}
 

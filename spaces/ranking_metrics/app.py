@@ -77,8 +77,15 @@ def appearance() -> dict[str, Any]:
     import gradio as gr
 
     theme = gr.themes.Default(primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["monospace"])
-    dark = {"button_primary_background_fill": "*primary_700", "button_primary_background_fill_dark": "*primary_700"}
-    return {"theme": theme.set(**dark, button_primary_text_color="white"), "footer_links": ["api", "settings"]}
+    theme.set(
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_text_color="white",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+    )
+    css = ".json-holder * { color: var(--body-text-color) !important; }"
+    return {"theme": theme, "css": css, "footer_links": ["api", "settings"]}
 
 
 if __name__ == "__main__":

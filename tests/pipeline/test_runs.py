@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from reclm_hf.pipeline import runs
-from reclm_hf.pipeline.model_stage import Inputs, ModelSpec, train_model
+from reclm_hf.pipeline.model_stage import Inputs, train_model
 from reclm_hf.pipeline.runs import train_all
+from reclm_hf.pipeline.specs import ModelSpec
 from reclm_hf.recommender.configuration_reclm_recommender import PRESETS
 from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
 from reclm_hf.recommender.trainer import TrainerOptions

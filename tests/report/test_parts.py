@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from reclm_hf.evaluation.plots import drawing, plain, to_svg
-from reclm_hf.pipeline.model_stage import Inputs, ModelSpec, train_model
+from reclm_hf.pipeline.model_stage import Inputs, train_model
+from reclm_hf.pipeline.specs import ModelSpec
 from reclm_hf.report.curves import CURVE_COLUMNS, read_curves
 from reclm_hf.report.extras import gather
 from reclm_hf.report.figure_curves import curves_svg

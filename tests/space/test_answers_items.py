@@ -19,7 +19,7 @@ from reclm_hf.space.shapes import Sentence
 from reclm_hf.space.world import World
 from tests.recommender import models
 from tests.recommender.models import KINDS
-from tests.space.worlds import GENERATOR, TinyEncoder, TinyWriter, tiny_world
+from tests.space.worlds import GENERATOR, TinyEncoder, TinyWriter, scorer, tiny_world
 
 TITLE, TEXT = "Beta again", "a beta story"
 
@@ -135,7 +135,7 @@ def test_a_model_whose_items_have_profiles_reads_the_new_one() -> None:
     splits, vectors = models.data()
     profiles = TinyEncoder().encode([f"{('alpha', 'beta')[row % 2]} fan" for row in range(50)])
     model = build_recommender(config, splits.data, splits.test, vectors, models.profiles(), profiles).eval()
-    read = replace(tiny_world(trained=False), model=model)
+    read = replace(tiny_world(trained=False), catalog=model.catalog, scorer=scorer(model))
     unread = replace(read, item_profiles={})
     place_item(read, TITLE, TEXT)
     assert any("beta fan" in text for text in read.encoder.texts)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from reclm_hf.space.once import Later
 from reclm_hf.space.settings import Settings
-from reclm_hf.space.world import UserProfile, World
+from reclm_hf.space.world import Scorer, UserProfile, World
 from tests.checkerboard import N_USERS
 from tests.recommender import models
 
@@ -75,7 +76,8 @@ def tiny_world(
     texts = [str(text) for text in models.data()[0].data.items["text"]]
     known: dict[str, Any] = {
         "settings": Settings(recommender="tiny"),
-        "model": model,
+        "catalog": catalog,
+        "scorer": scorer(model),
         "texts": texts,
         "profiles": {name: _profile(row, catalog) for row, name in enumerate(catalog.user_ids[: N_USERS - 2])}
         if profiles
@@ -88,9 +90,14 @@ def tiny_world(
         "about": {"dataset": "checkerboard", "backbone": backbone, "preset": preset, "profile_mode": mode},
         "links": [],
         "writer": writer,
-        "encoder": TinyEncoder(),
     }
     return World(**(known | changes))
+
+
+def scorer(model: Any) -> Later[Scorer]:
+    """A model that is loaded, with a tiny encoder."""
+    loaded = Scorer(model, cast(Any, TinyEncoder()))
+    return Later(lambda: loaded)
 
 
 def _word(row: int) -> str:

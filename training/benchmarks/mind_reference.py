@@ -29,10 +29,10 @@ from reclm_hf.baselines.popularity import Popularity
 from reclm_hf.data.splits import Split, Splits
 from reclm_hf.evaluation.protocol import MeanUser, evaluate
 from reclm_hf.evaluation.scoring import Scorer
-from reclm_hf.pipeline.model_stage import ModelSpec
 from reclm_hf.pipeline.published import LAST_EPOCH, known
 from reclm_hf.pipeline.reproduce import EPOCHS, PRESET, load_release
 from reclm_hf.pipeline.runs import trainer_options
+from reclm_hf.pipeline.specs import ModelSpec
 from reclm_hf.pipeline.texts import encode_items
 from reclm_hf.recommender.build import build_recommender
 from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
