@@ -197,6 +197,7 @@ def test_a_user_without_history_is_answered() -> None:
     indptr[4:] -= indptr[4] - indptr[3]
     kept = np.delete(catalog.seen_indices, np.arange(catalog.seen_indptr[3], catalog.seen_indptr[4]))
     changed.model.catalog = replace(catalog, seen_indptr=indptr, seen_indices=kept)
+    changed = replace(changed, catalog=changed.model.catalog)
     del changed.profiles["user-03"]
     answer = answers.recommend_user(changed, "user-03", 5)
     assert answer.person is not None
