@@ -66,10 +66,10 @@ def _joined(title: str, text: str) -> str:
 
 def _nearest(world: World, vector: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """(positions int64 [k], cosines float32 [k]) of the items whose texts are most like a vector [d_t], best first."""
+    model = world.model  # first: see `World.model`
     import torch
     from torch.nn import functional
 
-    model = world.model
     with torch.no_grad():
         own = functional.normalize(torch.as_tensor(vector, device=model.text_mean.device) - model.text_mean, dim=0)
         cosines = (model.item_text @ own).float().cpu().numpy()

@@ -99,6 +99,7 @@ def serve(page: gr.Blocks, host: str = "127.0.0.1", port: int | None = None, *, 
 def _prepare(world: World) -> None:
     from .answers import prepare
 
+    world.scorer()
     prepare(world)
     if world.writer is not None:
         try:

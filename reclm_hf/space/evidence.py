@@ -52,9 +52,9 @@ def phrases(world: World, user_id: str) -> list[Phrase]:
 
 def neighbours(world: World, user: int) -> list[Neighbour]:
     """Those that the profile was written beside, else the nearest by the model; [] for a user without history."""
+    model, catalog = world.model, world.catalog  # first: see `World.model`
     from ..recommender.similar import user_vectors
 
-    model, catalog = world.model, world.catalog
     user_id = catalog.user_ids[user]
     row = world.profiles.get(user_id)
     known = set(catalog.user_ids)

@@ -81,7 +81,11 @@ class World:
 
     @property
     def model(self) -> RecLMRecommender:
-        """The recommender; whoever asks first waits until it is loaded. Raises as `from_pretrained`."""
+        """The recommender; whoever asks first waits until it is loaded. Raises as `from_pretrained`.
+
+        Ask for it before importing torch or what imports transformers: two threads that import transformers at once
+        get modules that are not finished.
+        """
         return self.scorer().model
 
     @property
