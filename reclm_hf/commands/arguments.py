@@ -7,6 +7,8 @@ import difflib
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+_BEHIND = "put it behind the command: "
+
 
 class Parser(argparse.ArgumentParser):
     """Sub-parsers are made of the same class."""
@@ -21,7 +23,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line where there is a guess; else the usage too. The exit code is 2."""
-        if "did you mean" in message:
+        if "did you mean" in message or _BEHIND in message:
             self.exit(2, f"{self.prog}: error: {message}\n")
         super().error(message)
 
@@ -61,6 +63,8 @@ def _guess(unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:
     known = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
     for word in unknown:
         near = difflib.get_close_matches(word.partition("=")[0], known, n=1) if word.startswith("-") else []
+        if near == [word.partition("=")[0]]:
+            return f"; {_BEHIND}{parser.prog} {word}"
         if near:
             return f"; did you mean {near[0]}?"
     return ""

@@ -19,6 +19,9 @@ or for this shell only: `source <(reclm completion bash)`, in fish `reclm comple
 # Values of options that name nothing on this disk; what else takes a value is offered files.
 _NO_FILE = {"API_KEY_ENV", "COLUMN", "FORMAT", "ID", "METRIC", "N", "NAME", "ORG/NAME", "PERIOD", "TEXT", "TIME", "URL"}
 _NO_FILE |= {"USD", "USER", "X", "ZONE"}
+# The same, of options without a name for their value (argparse takes that of the option).
+_NO_FILE |= {"COLUMNS", "DELIMITER", "ENCODING", "ITEM", "KIND=SHARE,...", "LANGUAGE", "LORA_TARGETS", "REVISION"}
+_NO_FILE |= {"REWARD_WEIGHTS", "SCHEDULE", "TITLE"}
 _FOLDER = "FOLDER"
 
 
@@ -33,12 +36,14 @@ class Command(NamedTuple):
     """A command or a group of them.
 
     path: its words, "" for `reclm` itself. options: flag -> help. values: flag -> what may follow; flags that take
-    nothing are not in it. free: what may stand where no flag does: sub-commands, choices or files.
+    nothing are not in it. several: flags that take more than one value. free: what may stand where no flag does:
+    sub-commands, choices or files.
     """
 
     path: str
     options: dict[str, str]
     values: dict[str, Offer]
+    several: list[str]
     free: Offer
     children: dict[str, str]
 
@@ -82,7 +87,8 @@ def commands(parser: argparse.ArgumentParser, path: str = "") -> Iterator[Comman
             free = Offer((*free.words, *offer.words), free.disk or offer.disk)
     below = {name: child for group in subparsers_of(parser) for name, child in group.choices.items()}
     said = {choice.dest: choice.help or "" for group in subparsers_of(parser) for choice in group._choices_actions}
-    yield Command(path, options, values, Offer((*free.words, *below), free.disk), {name: said[name] for name in below})
+    several = [flag for action in parser._actions if action.nargs in ("+", "*") for flag in action.option_strings]
+    yield Command(path, options, values, several, Offer((*free.words, *below), free.disk), {name: said[name] for name in below})
     for name, child in below.items():
         yield from commands(child, f"{path} {name}".strip())
 
@@ -105,6 +111,9 @@ _reclm_offer() {
     case "$1 $2" in
 %(values)s
     esac
+    case "$1 $reclm_flag" in
+%(several)s
+    esac
     case "$1" in
 %(free)s
     esac
@@ -115,11 +124,14 @@ _reclm_options() {
 %(options)s
     esac
 }
-# The longest command that the words "$@" begin with: sets reclm_path.
+# The longest command that the words "$@" begin with, and the last flag: sets reclm_path and reclm_flag.
 _reclm_command() {
-    reclm_path=
+    reclm_path= reclm_flag=
     local word
     for word in "$@"; do
+        case "$word" in
+            -*) reclm_flag=$word ;;
+        esac
         case "$reclm_path $word" in
             %(paths)s) reclm_path="${reclm_path:+$reclm_path }$word" ;;
         esac
@@ -132,7 +144,7 @@ _BASH = """\
 %s
 _reclm() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
-    local reclm_words reclm_disk reclm_path IFS=$' \\t\\n'
+    local reclm_words reclm_disk reclm_path reclm_flag IFS=$' \\t\\n'
     if [[ $current == = ]]; then current=; elif [[ $previous == = ]]; then previous=${COMP_WORDS[COMP_CWORD-2]}; fi
     _reclm_command "${COMP_WORDS[@]:1:COMP_CWORD-1}"
     if [[ $current == -* ]]; then _reclm_options "$reclm_path"; else _reclm_offer "$reclm_path" "$previous"; fi
@@ -153,7 +165,7 @@ _ZSH = """\
 %s
 _reclm() {
     local current=$words[CURRENT] previous=$words[CURRENT-1]
-    local reclm_words reclm_disk reclm_path
+    local reclm_words reclm_disk reclm_path reclm_flag
     _reclm_command "${(@)words[2,CURRENT-1]}"
     if [[ $current == -* ]]; then _reclm_options "$reclm_path"; else _reclm_offer "$reclm_path" "$previous"; fi
     compadd -- ${=reclm_words}
@@ -167,14 +179,15 @@ if [[ $funcstack[1] == _reclm ]]; then _reclm "$@"; else compdef _reclm reclm; f
 
 
 def _cases(found: list[Command]) -> str:
-    values, free, options = [], [], []
+    values, several, free, options = [], [], [], []
     for command in found:
         for flag, offer in command.values.items():
             values.append(f'        "{command.path} {flag}") {_set(offer)} return ;;')
+        several += [f'        "{command.path} {flag}") {_set(command.values[flag])} return ;;' for flag in command.several]
         free.append(f'        "{command.path}") {_set(command.free)} ;;')
         options.append(f'        "{command.path}") reclm_words="{" ".join(command.options)}" ;;')
     paths = "|".join(f'"{_parted(command.path)}"' for command in found if command.path)
-    parts = {"values": values, "free": free, "options": options}
+    parts = {"values": values, "several": several, "free": free, "options": options}
     return _FIND % {**{name: "\n".join(lines) for name, lines in parts.items()}, "paths": paths}
 
 
@@ -199,13 +212,29 @@ def _zsh(found: list[Command]) -> str:
 # -- fish --------------------------------------------------------------------------------------------------------------
 
 
+# As `_reclm_command`: a word counts by its place, since a value may be called like a command.
+_FISH = """\
+# Completion of `reclm` in fish; made by `reclm completion fish`.
+# Whether the longest command that the words before the cursor begin with is the one of these words.
+function __reclm_at
+    set -l path ''
+    for word in (commandline -opc)[2..]
+        switch "$path $word"
+            case %s
+                set path (string trim -- "$path $word")
+        end
+    end
+    test "$path" = "$argv"
+end
+complete -c reclm -f
+"""
+
+
 def _fish(found: list[Command]) -> str:
-    lines = ["# Completion of `reclm` in fish; made by `reclm completion fish`.", "complete -c reclm -f"]
+    paths = " ".join(_quoted(_parted(command.path)) for command in found if command.path)
+    lines = (_FISH % paths).splitlines()
     for command in found:
-        here = [f"__fish_seen_subcommand_from {name}" for name in command.path.split()]
-        if command.children:
-            here.append(f"not __fish_seen_subcommand_from {' '.join(command.children)}")
-        start = f"complete -c reclm -n {_quoted('; and '.join(here) if command.path else '__fish_use_subcommand')}"
+        start = f"complete -c reclm -n {_quoted(f'__reclm_at {command.path}'.strip())}"
         lines += [f"{start} -a {name} -d {_quoted(text)}" for name, text in command.children.items()]
         if not command.children:
             lines += [f"{start}{_fish_offer(command.free)}"] if any(command.free) else []

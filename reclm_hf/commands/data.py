@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .output import finish
+from .output import finish, quoted
 
 if TYPE_CHECKING:
     from ..data.importers.raw import RawTables
@@ -124,7 +124,7 @@ def run_import(args: argparse.Namespace) -> int:
         *(f"  {note}" for note in notes),
         f"written to {output}",
     ]
-    return finish(args, lines, {**info, "output": str(output)}, f"reclm data describe {output}")
+    return finish(args, lines, {**info, "output": str(output)}, f"reclm data describe {quoted(output)}")
 
 
 def run_describe(args: argparse.Namespace) -> int:
@@ -140,7 +140,7 @@ def run_describe(args: argparse.Namespace) -> int:
         encoder = TextEncoder(args.encoder) if args.encoder else TextEncoder()
         vectors = encoder.encode(splits.data.items["text"].tolist())
     description = describe(splits, vectors, permutations=args.permutations, seed=args.seed)
-    return finish(args, description.lines(), description.to_dict(), f"reclm profiles build {args.source}")
+    return finish(args, description.lines(), description.to_dict(), f"reclm profiles build {quoted(args.source)}")
 
 
 def _read_movietweetings(args: argparse.Namespace) -> RawTables:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .output import finish, speaker
+from .output import finish, quoted, speaker
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,5 +45,5 @@ def run(args: argparse.Namespace) -> int:
         args,
         lines,
         result,
-        f"reclm recommend {result['model']} {user} --k 10   (or open {result['page']} in a browser)",
+        f"reclm recommend {quoted(result['model'])} {quoted(user)} --k 10   (or open {result['page']} in a browser)",
     )

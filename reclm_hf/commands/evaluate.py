@@ -74,4 +74,4 @@ def _map(model: str) -> MapPoints:
     from ..auto import RecLMRecommender
     from ..report.people_map import map_points
 
-    return map_points(RecLMRecommender.from_pretrained(model))
+    return map_points(RecLMRecommender.from_pretrained(model), name=model)

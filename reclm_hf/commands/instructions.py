@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .output import finish
+from .output import finish, quoted
 from .profile_options import (
     add_model_options,
     add_style_options,
@@ -115,7 +115,7 @@ def run_build(args: argparse.Namespace) -> int:
     }
     result, lines = _write(args, made, folder, {**lineage, **_settings(args, label)})
     lines[0] += f", as of the {split.name} cut"
-    return finish(args, lines, result, f"reclm preferences build {args.data} --cut {split.name}")
+    return finish(args, lines, result, f"reclm preferences build {quoted(args.data)} --cut {split.name}")
 
 
 def run_import(args: argparse.Namespace) -> int:
@@ -139,7 +139,7 @@ def run_import(args: argparse.Namespace) -> int:
     ]
     lines.append(f"source: {SOURCE}; for research, not to be passed on")
     result["profiles"] = made.counts
-    return finish(args, lines, result, f"reclm data import {args.source} --format reclm-release")
+    return finish(args, lines, result, f"reclm data import {quoted(args.source)} --format reclm-release")
 
 
 def _of_users(

@@ -15,7 +15,7 @@ from .. import __version__
 from ..bundles import BundleError
 from .arguments import Parser, leaves
 from .progress import bars
-from .stopping import said, stoppable
+from .stopping import called_as, said, stoppable
 
 COMMANDS = (
     "demo",
@@ -40,6 +40,7 @@ COMMANDS = (
 )
 _TRAINING = ("peft", "trl", "evaluate")
 EXIT_ERROR = 2
+MENDABLE = (ValueError, KeyError, OSError, ImportError, BundleError)  # by a person, who needs no traceback
 _FIRST_STEP = "First step: reclm demo   (the whole path on real data, in minutes)"
 
 
@@ -53,7 +54,6 @@ def build_parser() -> Parser:
         import_module(f"{__package__}.{name}").add_parser(subparsers)
     for leaf in leaves(parser):
         add_manners(leaf)
-        leaf.add_argument("--debug", action="store_true", help="show the traceback of an error")
         leaf.set_defaults(prog=leaf.prog)
     return parser
 
@@ -62,6 +62,7 @@ def add_manners(parser: argparse.ArgumentParser) -> None:
     """The flags of every command, which a script of its own has too."""
     parser.add_argument("--json", action="store_true", help="print one JSON object to stdout and nothing else")
     parser.add_argument("--quiet", action="store_true", help="print the result and errors: no progress, no notes")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, or 2 after an error that a person can mend (printed as one line to stderr), or 130 and 143 when SIGINT or
         SIGTERM ended it.
     """
-    argv = sys.argv[1:] if argv is None else argv
+    program, argv = (called_as(), sys.argv[1:]) if argv is None else (["reclm"], argv)
     args = argparse.Namespace()
     with ExitStack() as stack:
         try:
@@ -83,17 +84,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # here, where a reader that has gone is no error
             return code
         except KeyboardInterrupt as stop:
-            text, code = said(stop, getattr(args, "prog", "").removeprefix("reclm "), argv)
+            text, code = said(stop, getattr(args, "prog", "").removeprefix("reclm "), argv, program)
             print(text, file=sys.stderr)
             return code
         except BrokenPipeError:
             # The reader (`| head`) has gone: nothing is wrong, but Python would complain when it flushes stdout.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        except (ValueError, KeyError, OSError, ImportError, BundleError) as error:
+        except MENDABLE as error:
             if getattr(args, "debug", False):
                 raise
-            print(f"reclm: error: {_message(error)}", file=sys.stderr)
+            print(f"reclm: error: {message_of(error)}", file=sys.stderr)
             return EXIT_ERROR
 
 
@@ -111,7 +112,8 @@ def _help(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     return 0
 
 
-def _message(error: Exception) -> str:
+def message_of(error: Exception) -> str:
+    """One line for an error that a person can mend."""
     # str() of a KeyError is the repr of its message.
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if isinstance(error, ModuleNotFoundError) and error.name in _TRAINING:

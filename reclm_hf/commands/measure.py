@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .output import finish
+from .output import finish, quoted
 
 if TYPE_CHECKING:
     from ..data.splits import Split, Splits
@@ -81,14 +81,16 @@ def run(args: argparse.Namespace) -> int:
     lines = [f"{stage}: {profiler.label}, {len(found.users)} of {len(subjects.drawn)} users as of the {split.name} cut"]
     lines += [*measure_lines(table), f"table: {folder / TABLE}"]
     result = {"stage": stage, "model": profiler.label, "folder": str(folder), "measures": table.to_dict("records")}
-    return finish(args, lines, result, f"reclm measure TUNED --users {folder / USERS_FILE} --against {folder}")
+    return finish(
+        args, lines, result, f"reclm measure TUNED --users {quoted(folder / USERS_FILE)} --against {quoted(folder)}"
+    )
 
 
 def _users_only(args: argparse.Namespace, split: Split, folder: Path) -> int:
     users = _drawn(args, split, _neighbors(args, split)[1], folder)
     path = folder / USERS_FILE
     lines = [f"{len(users)} users: {path}"]
-    return finish(args, lines, {"users": str(path), "drawn": len(users)}, f"reclm sft --without-users {path}")
+    return finish(args, lines, {"users": str(path), "drawn": len(users)}, f"reclm sft --without-users {quoted(path)}")
 
 
 def _neighbors(args: argparse.Namespace, split: Split) -> Any:

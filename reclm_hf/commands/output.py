@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -36,6 +37,11 @@ def finish(args: argparse.Namespace, lines: Iterable[str], result: Mapping[str, 
     if not getattr(args, "quiet", False):
         print(f"Next: {next_step}")
     return 0
+
+
+def quoted(word: object) -> str:
+    """A folder, an id or a text as a next step names it: the step can be pasted into a shell, whatever it is called."""
+    return shlex.quote(str(word))
 
 
 def _without_nan(value: Any) -> Any:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .output import finish
+from .output import finish, quoted
 from .profile_options import (
     add_form_options,
     add_without_users,
@@ -141,7 +141,7 @@ def run_build(args: argparse.Namespace) -> int:
     lines = [f"{len(pairs)} pairs of {pairs['user_id'].nunique()} users as of the {split.name} cut: {path}"]
     lines.append(", ".join(f"{count} {kind}" for kind, count in made.counts.items()))
     lines += [f"left out: {count} ({reason})" for reason, count in made.skipped.items()]
-    return finish(args, lines, result, f"reclm preferences review {path} --export review.csv --sample 50")
+    return finish(args, lines, result, f"reclm preferences review {quoted(path)} --export review.csv --sample 50")
 
 
 def run_review(args: argparse.Namespace) -> int:
@@ -156,7 +156,9 @@ def run_review(args: argparse.Namespace) -> int:
         count = export_review(table, args.export, sample=args.sample, seed=args.seed)
         lines = [f"{count} pairs: {args.export}. Fill in the column 'verdict' with {', '.join(VERDICTS)}, or nothing."]
         result: dict[str, Any] = {"review": str(args.export), "pairs": count}
-        return finish(args, lines, result, f"reclm preferences review {args.table} --import {args.export}")
+        return finish(
+            args, lines, result, f"reclm preferences review {quoted(args.table)} --import {quoted(args.export)}"
+        )
     if args.sample is not None:
         raise ValueError("--sample goes with --export.")
     found = import_review(table, args.reviewed, replace=args.replace)
@@ -176,7 +178,7 @@ def run_review(args: argparse.Namespace) -> int:
     ]
     if found.conflicts and not args.replace:
         return finish(args, lines, result, "settle the conflicts, or give --replace to take over the later verdicts")
-    return finish(args, lines, result, f"reclm preferences review {args.table} --export more.csv --sample 50")
+    return finish(args, lines, result, f"reclm preferences review {quoted(args.table)} --export more.csv --sample 50")
 
 
 def parse_shares(text: str) -> dict[str, float]:

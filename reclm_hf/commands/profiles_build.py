@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .output import finish
+from .output import finish, quoted
 from .profile_options import add_form_options, add_writing_options, engine_of, form_of, meter_lines, style_of
 
 if TYPE_CHECKING:
@@ -153,4 +153,4 @@ def _next_step(args: argparse.Namespace, folder: Path) -> str:
     else:
         mode = "llm" + (" --profile-fit cross_fit" if args.cross_fit else "")
         mode += {"user": "", "both": " --profile-sides both", "item": " --profile-sides item"}[args.sides]
-    return f"reclm train {args.data} --profiles {folder} --profile-mode {mode}"
+    return f"reclm train {quoted(args.data)} --profiles {quoted(folder)} --profile-mode {mode}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .output import finish
+from .output import finish, quoted
 from .profile_options import profiles_path
 from .profiles_text import item_lines, user_lines
 from .terminal import line_width
@@ -58,9 +58,9 @@ def run(args: argparse.Namespace) -> int:
     width = line_width()
     if user is None:
         found = _item(args, interactions, split, tracer)
-        return finish(args, item_lines(found, width), found, f"reclm recommend MODEL --similar {args.item}")
+        return finish(args, item_lines(found, width), found, f"reclm recommend MODEL --similar {quoted(args.item)}")
     found = _user(args, interactions, split, tracer, user)
-    return finish(args, user_lines(found, width), found, f"reclm recommend MODEL {user} --explain")
+    return finish(args, user_lines(found, width), found, f"reclm recommend MODEL {quoted(user)} --explain")
 
 
 def _state(args: argparse.Namespace) -> tuple[Interactions, Split]:

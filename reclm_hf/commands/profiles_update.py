@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .output import finish
+from .output import finish, quoted
 from .profile_options import add_writing_options, engine_of, meter_lines, style_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
     )
     lines = [change.line(name) for name, change in changes.items()] + meter_lines(engine)
     result = {name: asdict(change) | {"written_share": change.written_share} for name, change in changes.items()}
-    return finish(args, lines, result, f"reclm profiles show USER {args.data} --profiles {args.profiles}")
+    return finish(
+        args, lines, result, f"reclm profiles show USER {quoted(args.data)} --profiles {quoted(args.profiles)}"
+    )
 
 
 def _time(text: str | None, data: Interactions) -> int | None:

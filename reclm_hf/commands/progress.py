@@ -43,20 +43,27 @@ def _lines(every: float) -> Any:
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             self.said = time.monotonic()  # before tqdm's own: that displays already
+            self.told: float | None = None  # how far it was in the last line
             super().__init__(*args, **kwargs)
 
         def display(self, msg: str | None = None, pos: int | None = None) -> bool:
             now = time.monotonic()
             if now - self.said >= every:
                 self.said = now
-                self.fp.write(self.format_meter(**{**self.format_dict, "bar_format": _LINE}))
-                self.fp.flush()
+                self._tell()
             return True
+
+        def _tell(self) -> None:
+            self.told = self.n
+            self.fp.write(self.format_meter(**{**self.format_dict, "bar_format": _LINE}))
+            self.fp.flush()
 
         def clear(self, nolock: bool = False) -> None:
             """There is nothing to wipe away."""
 
         def close(self) -> None:
+            if not self.disable and self.told not in (None, self.n):
+                self._tell()  # whoever reads the lines would else never see it end
             self.sp = None  # with a printer tqdm would end the bar by moving the cursor
             super().close()
 

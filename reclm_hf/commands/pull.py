@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .output import finish
+from .output import finish, quoted
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,9 +52,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _next(kind: str, folder: Path) -> str:
     return {
-        "recommender": f"reclm recommend {folder} USER",
-        "tables": f"reclm data describe {folder}",
-        "profiler": f"reclm profiles build --model {folder}",
-        "profiler-adapter": f"reclm profiles build --model {folder}",
+        "recommender": f"reclm recommend {quoted(folder)} USER",
+        "tables": f"reclm data describe {quoted(folder)}",
+        "profiler": f"reclm profiles build --model {quoted(folder)}",
+        "profiler-adapter": f"reclm profiles build --model {quoted(folder)}",
         "results": f"read {folder / 'README.md'}",
-    }.get(kind, f"reclm verify {folder}")
+    }.get(kind, f"reclm verify {quoted(folder)}")

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .output import finish
+from .output import finish, quoted
 
 if TYPE_CHECKING:
     from ..recommender.catalog import Catalog
@@ -88,7 +88,7 @@ def _show(args: argparse.Namespace, model: RecLMRecommender) -> int:
         if not items:
             lines.append("  nothing is left to recommend")
     result = {"recommendations": frame.to_dict("records")} | ({"explanations": explained} if args.explain else {})
-    step = f"reclm recommend {args.model} --profile 'User identity: ...; User interests: ...'"
+    step = f"reclm recommend {quoted(args.model)} --profile 'User identity: ...; User interests: ...'"
     return finish(args, lines, result, step)
 
 
@@ -116,7 +116,7 @@ def _show_similar(args: argparse.Namespace, model: RecLMRecommender) -> int:
         lines.append(f"{item}:")
         ranked = enumerate(zip(items, titles, cosines, strict=True), start=1)
         lines += [f"  {rank:>3}. {title}  [{near}]  {cosine:.3f}" for rank, (near, title, cosine) in ranked]
-    step = f"reclm recommend {args.model} --history {args.similar[0]}"
+    step = f"reclm recommend {quoted(args.model)} --history {quoted(args.similar[0])}"
     return finish(args, lines, {"similar": frame.to_dict("records")}, step)
 
 

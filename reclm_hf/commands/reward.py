@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .output import finish
+from .output import finish, quoted
 from .stage_options import cost_line, figure, show
 from .stage_options import fill as fill_stage
 
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     manifest = train_reward(settings, progress=not args.json)
     if not manifest:  # another process of the same run speaks
         return 0
-    next_step = f"reclm refine --reward-model {settings.output}"
+    next_step = f"reclm refine --reward-model {quoted(settings.output)}"
     return finish(args, _lines(settings.output, manifest), {"output": settings.output, **manifest}, next_step)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from types import ModuleType
 
-from .main import add_manners, log
+from .main import EXIT_ERROR, MENDABLE, add_manners, log, message_of
 from .progress import bars
+from .stopping import called_as, said, stoppable
 
 
 def make_parser(
@@ -28,8 +32,25 @@ def make_parser(
 
 
 def main(command: ModuleType, name: str, argv: Sequence[str] | None = None) -> int:
-    """Run a command with these flags; its exit code."""
+    """Run a command with these flags; its exit code, as `reclm`'s.
+
+    A launcher (accelerate, torch.distributed.run) ends the processes that it has started by itself.
+    """
+    program, argv = (called_as(), sys.argv[1:]) if argv is None else ([name], argv)
     args = make_parser(command, name).parse_args(argv)
     log(args)
-    with bars(args.quiet):
-        return int(args.run(args))
+    with ExitStack() as stack:
+        try:
+            if "LOCAL_RANK" not in os.environ:
+                stack.enter_context(stoppable())
+            stack.enter_context(bars(args.quiet))
+            return int(args.run(args))
+        except KeyboardInterrupt as stop:
+            text, code = said(stop, name, argv, program)
+            print(text, file=sys.stderr)
+            return code
+        except MENDABLE as error:
+            if args.debug:
+                raise
+            print(f"{name}: error: {message_of(error)}", file=sys.stderr)
+            return EXIT_ERROR

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .output import finish
+from .output import finish, quoted
 
 if TYPE_CHECKING:
     from ..space.settings import Settings
@@ -65,12 +66,17 @@ def _served(args: argparse.Namespace, settings: Settings) -> int:
         raise ImportError("The page needs Gradio: pip install 'reclm-hf[space]'.")
     from ..space.app import start
 
+    stdout = sys.stdout
+
     def ready(url: str) -> None:
         shown = [f"{settings.title}: {url}", f"  recommender {settings.recommender}"]
-        finish(args, shown, {"url": url, **_named(settings)}, f"open {url} in a browser; Ctrl-C ends it")
-        sys.stdout.flush()  # the command goes on, and a pipe would hold it back
+        with redirect_stdout(stdout):
+            finish(args, shown, {"url": url, **_named(settings)}, f"open {url} in a browser; Ctrl-C ends it")
+        stdout.flush()  # the command goes on, and a pipe would hold it back
 
-    start(settings, args.host, args.port, share=args.share, ready=ready)
+    # Gradio prints when it ends, and would break the one JSON object of `--json`.
+    with redirect_stdout(sys.stderr):
+        start(settings, args.host, args.port, share=args.share, ready=ready)
     return 0
 
 
@@ -84,7 +90,7 @@ def _exported(args: argparse.Namespace, settings: Settings) -> int:
             f"private: {', '.join(found.private)}; give the Space a token that may read them, as its secret HF_TOKEN"
         )
     result = {"folder": str(found.folder), "private": found.private, **_named(found.settings)}
-    return finish(args, lines, result, f"reclm push {found.folder} ORG/NAME")
+    return finish(args, lines, result, f"reclm push {quoted(found.folder)} ORG/NAME")
 
 
 def _said(args: argparse.Namespace, settings: Settings) -> int:

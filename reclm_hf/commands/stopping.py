@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -69,11 +72,23 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def said(error: KeyboardInterrupt, command: str, argv: Sequence[str]) -> tuple[str, int]:
+def called_as() -> list[str]:
+    """What was typed before the arguments of this process: `reclm`, a path to it, or Python and a module or script."""
+    typed = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1]
+    script = sys.argv[0]
+    if os.path.splitext(os.path.basename(script))[0] != "reclm":
+        return typed
+    found = shutil.which("reclm")
+    return ["reclm"] if found and os.path.exists(script) and os.path.samefile(found, script) else [script]
+
+
+def said(
+    error: KeyboardInterrupt, command: str, argv: Sequence[str], program: Sequence[str] = ("reclm",)
+) -> tuple[str, int]:
     """What to tell of an interruption, two lines, and the exit code.
 
     Args:
-        command: as in `KEPT`; "" where it is not known. argv: the arguments of this call.
+        command: as in `KEPT`; "" where it is not known. argv: the arguments of this call. program: `called_as`.
     """
     terminated = isinstance(error, Stopped) and error.number == signal.SIGTERM
     kept = KEPT.get(command)
@@ -81,4 +96,4 @@ def said(error: KeyboardInterrupt, command: str, argv: Sequence[str]) -> tuple[s
     step = "Go on with" if kept else "Start again with"
     code = error.exit_code if isinstance(error, Stopped) else 128 + signal.SIGINT
     head = f"reclm: {'terminated' if terminated else 'interrupted'}. {what}"
-    return f"{head}\n{step}: {shlex.join(['reclm', *argv])}", code
+    return f"{head}\n{step}: {shlex.join([*program, *argv])}", code

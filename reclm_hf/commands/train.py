@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .output import finish
+from .output import finish, quoted
 from .profile_options import profiles_path
 
 if TYPE_CHECKING:
@@ -107,7 +107,12 @@ def run(args: argparse.Namespace) -> int:
     )
     model = folder / "model"
     lines = [f"{spec.label} trained on {splits.data.name}: {model}"]
-    return finish(args, lines, {"model": str(model), "spec": spec.label}, f"reclm evaluate {model} --data {args.data}")
+    return finish(
+        args,
+        lines,
+        {"model": str(model), "spec": spec.label},
+        f"reclm evaluate {quoted(model)} --data {quoted(args.data)}",
+    )
 
 
 def _source(data: str) -> tuple[str, dict[str, Any] | None, str | None]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .output import finish
+from .output import finish, quoted
 from .terminal import plain
 
 if TYPE_CHECKING:
@@ -53,6 +53,6 @@ def _next(source: str, checks: list[Check]) -> str:
     if not all(check.passed for check in checks):
         return f"do not rely on {source}; its author can push it again, or say why it differs"
     if not Path(source).is_dir():
-        return f"reclm pull {source}"
+        return f"reclm pull {quoted(source)}"
     whole = not any(check.skipped for check in checks)
     return f"use {source}; {'it is what it says' if whole else 'nothing that was checked differs'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,9 @@ from .strata import STRATA_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+NOTES = "notes.json"
+"""The further sentences of a report, from which it is written anew; not there where a report has none."""
 
 _COUNTS = ("n_seeds", "n_users", "n_targets", "n_candidates", "n_items", "place")
 _WORDS = (
@@ -66,7 +70,11 @@ def write_files(
     notes: Sequence[str] = (),
     draws: int = DRAWS,
 ) -> None:
-    """Write the files of a report from its tables, for example tables read back and joined."""
+    """Write the files of a report from its tables, for example tables read back and joined.
+
+    Those of an earlier report in the folder that this one does not have are removed.
+    """
+    from ..data.folder import write_json
     from ..data.tables import write_parquet
     from ..recommender.catalog import write_atomically
     from .forest_plot import render_svg
@@ -84,11 +92,27 @@ def write_files(
         "strata": (strata, STRATA_COLUMNS),
     }
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (*(f"{name}.parquet" for name, (table, _) in tables.items() if table is None), NOTES):
+        (folder / name).unlink(missing_ok=True)
     for name, (table, columns) in tables.items():
         if table is not None:
             write_parquet(table, folder / f"{name}.parquet", _arrow_columns(columns))
     for name, text in texts.items():
         write_atomically(folder / name, partial(_write_text, text=text))
+    if notes:
+        write_json({"notes": list(notes)}, folder / NOTES)
+
+
+def read_notes(folder: Path) -> list[str]:
+    """The further sentences of the report in a folder; [] where it has none. Raises ValueError where broken."""
+    path = folder / NOTES
+    if not path.is_file():
+        return []
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["notes"]
+        return [str(note) for note in found]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} does not hold the notes of a report: write the report again.") from error
 
 
 def _arrow_columns(columns: Sequence[str]) -> dict[str, str]:

@@ -124,7 +124,7 @@ _ALL = (
         "results",
         "dataset",
         ("results.parquet",),
-        ("*.parquet", "*/*.parquet", "report.md", "report.svg", "report.html", "*.json"),
+        ("*.parquet", "*/*.parquet", "report.md", "report.svg", "report.html", "published.md", "*.json"),
         "results.md.j2",
         False,
     ),

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.folder import write_text
+from ..data.folder import write_json, write_text
 from ..data.tables import read_parquet, write_parquet
+from ..evaluation.report import NOTES, read_notes
 from .dataset_configs import config_entry
 from .manifest import new_manifest
 from .records import (
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 
     from .staging import PushOptions
 
-_TABLES = ("results", "comparisons", "beyond", "strata")
-_REPORTS = ("report.md", "report.svg")
+_REPORTS = ("report.md", "report.svg", "published.md")
 _MEAN_USER = " (mean user)"
 _LEFT_OUT = "left out where results are shared; the folder of the run has it"
 
@@ -40,7 +40,7 @@ def stage_results(source: Path, place: Path, repo_id: str, options: PushOptions)
     plots is made anew from the tables, so that no single person's profile travels with results.
 
     Args:
-        source: a folder with `results.parquet`, of `reclm evaluate` or `reclm demo`.
+        source: a folder with `results.parquet`, of `reclm evaluate`, `reclm demo` or `reclm reproduce`.
 
     Returns:
         The manifest without `files`.
@@ -49,11 +49,13 @@ def stage_results(source: Path, place: Path, repo_id: str, options: PushOptions)
         ValueError: `results.parquet` is no table of results, or two folders would have one name.
     """
     from ..report.extras import Extras
+    from ..report.own import own_record, read_tables
     from ..report.page import REPORT, write_html
 
-    tables = {name: read_parquet(path) for name in _TABLES if (path := source / f"{name}.parquet").is_file()}
-    results, record = tables["results"], run_record(source)
-    _require_results(results, source / RESULTS)
+    _require_results(read_parquet(source / RESULTS), source / RESULTS)
+    tables = read_tables(source)
+    results = tables["results"]
+    record = own_record(source, run_record(source), results)
     names = _row_names(results["row"])
     _take_results(source, place, tables, names)
     figures = results[list(FIGURE_COLUMNS)].assign(row=[_renamed(row, names) for row in results["row"]])
@@ -133,10 +135,14 @@ def _renamed(text: str, names: Mapping[str, str]) -> str:
 def _take_results(source: Path, place: Path, tables: Mapping[str, pd.DataFrame], names: Mapping[str, str]) -> None:
     from .staging import take
 
-    reports = [name for name in _REPORTS if (source / name).is_file()]
+    wanted = [name for name in _REPORTS if "published" in tables or name != "published.md"]
+    reports = [name for name in wanted if (source / name).is_file()]
+    notes = read_notes(source)
     if not names:
-        take(source, place, [*(f"{name}.parquet" for name in tables), *reports])
+        take(source, place, [*(f"{name}.parquet" for name in tables), *reports, *([NOTES] if notes else [])])
         return
+    if notes:
+        write_json({"notes": [_renamed(note, names) for note in notes]}, place / NOTES)
     for name, table in tables.items():
         texts = {column: table[column] for column in ("row", "a", "b", "reason") if column in table.columns}
         kept = {

@@ -11,6 +11,8 @@ from typing import Any
 def epoch_bar(what: str, epochs: int, show: bool = True) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Gives the `on_epoch` of a training; its bar has the rate, the time left at most, and the loss.
 
+    Below another bar it goes when it is done; else it stays.
+
     Args:
         epochs: the most there will be; early stopping ends before.
     """
@@ -19,7 +21,7 @@ def epoch_bar(what: str, epochs: int, show: bool = True) -> Iterator[Callable[[d
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=epochs, desc=what, unit="epoch") as bar:
+    with tqdm(total=epochs, desc=what, unit="epoch", leave=None) as bar:
 
         def on_epoch(entry: dict[str, Any]) -> None:
             if not bar.n and entry["epoch"] > 1:  # goes on from a checkpoint: earlier epochs took no time here

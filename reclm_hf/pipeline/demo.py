@@ -200,7 +200,7 @@ def _page(splits: Splits, profiles: pd.DataFrame, options: DemoOptions, notes: S
     extras = gather(
         notes,
         curves=lambda: read_curves(models),
-        map=lambda: map_points(RecLMRecommender.from_pretrained(shown), options.seed),
+        map=lambda: map_points(RecLMRecommender.from_pretrained(shown), options.seed, options.plan.shown.label),
         samples=lambda: sample_profiles(profiles, titles, options.seed),
     )
     return write_html(options.folder, extras)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reclm_hf import __version__
 from reclm_hf.data.bundled import bundled_info, bundled_names
-from reclm_hf.data.folder import write_json
+from reclm_hf.data.folder import file_sha256, write_json
 from reclm_hf.data.splits import Splits
 from reclm_hf.profiles.leakage import certify
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reclm_hf.data.interactions import Interactions
     from reclm_hf.profiles.leakage import Certificate
 
+RESULTS = "results.parquet"
 _OPENED = "by the runner, after one refit with settings chosen on validation"
 _PACKAGES = ("torch", "transformers", "numpy", "scipy", "pandas", "pyarrow", "safetensors")
 
@@ -46,6 +47,8 @@ def write_manifest(
         certificates: of these tables; None: tables named by a split alone are checked here.
         info: the `dataset.json` of the data; None: that of the bundled data of this name, if there are any.
         tables: the Hub repository that the data came from, `org/name@commit`.
+
+    `seconds` and `peak_rss_mib` are of the call that ends here: one that was interrupted before left no record.
     """
     if certificates is None:
         by_name = {split.name: split for split in (splits.validation, splits.test)}
@@ -69,6 +72,8 @@ def write_manifest(
     }
     if tables is not None:
         manifest["tables"] = tables
+    if (folder / RESULTS).is_file():  # which results it is of: another command may write its own there later
+        manifest["results_sha256"] = file_sha256(folder / RESULTS)
     write_json(manifest, folder / "manifest.json")
     return manifest
 

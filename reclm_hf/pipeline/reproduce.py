@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from reclm_hf.data.folder import write_text
 from reclm_hf.data.importers.reclm_release import read_reclm_release
 from reclm_hf.data.interactions import Interactions
 from reclm_hf.data.splits import Split, Splits, snapshot_split
-from reclm_hf.data.tables import TableError, read_parquet, require_columns, write_parquet
+from reclm_hf.data.tables import TableError, bad_rows, read_parquet, require_columns, write_parquet
 from reclm_hf.evaluation.protocol import evaluate
 from reclm_hf.evaluation.report import write_report
 from reclm_hf.evaluation.rows import Row
@@ -27,7 +27,7 @@ from .evaluate_stage import seed_rows
 from .floor_stage import fit_floors
 from .manifest import write_manifest
 from .model_stage import Inputs
-from .published import COLUMNS, SETTINGS, beside_published, published_lines, published_markdown
+from .published import COLUMNS, MIND, SETTINGS, STRANGE, beside_published, published_lines, published_markdown
 from .runs import train_all
 from .specs import ModelSpec
 from .texts import encode_items, encode_profiles
@@ -78,11 +78,19 @@ class ReproduceOptions:
         return {specs[0].row: specs for specs in members}
 
 
-def load_release(folder: Path) -> tuple[Splits, bool]:
-    """The authors' split, and whether it is the paper's protocol; validation is cut out of its train side."""
+def load_release(folder: Path) -> tuple[Splits, str]:
+    """The authors' split, and why no published figure belongs to it ("" where some do); validation is cut out of its
+    train side."""
     tables = read_reclm_release(folder)
     data = Interactions.from_tables(tables.items, tables.interactions, Path(folder).resolve().name)
-    return snapshot_split(data), "protocol" not in tables.info
+    splits = snapshot_split(data)
+    return splits, tables.info.get("protocol", "" if _counts(data) == MIND else STRANGE)
+
+
+def _counts(data: Interactions) -> dict[str, int]:
+    """By which MIND is known, whatever its folder is called."""
+    in_test = int(np.count_nonzero(data.in_test))
+    return {"users": data.n_users, "train": len(data.user) - in_test, "test": in_test}
 
 
 def run_reproduce(options: ReproduceOptions, say: Callable[[str], None]) -> dict[str, Any]:
@@ -100,19 +108,21 @@ def run_reproduce(options: ReproduceOptions, say: Callable[[str], None]) -> dict
     from reclm_hf.recommender.text_encoder import TextEncoder
 
     started = time.perf_counter()
-    splits, comparable = load_release(options.release)
+    splits, strange = load_release(options.release)
     encoder = TextEncoder()
     given = _profiles(options.profiles, splits.data, encoder)  # refused before anything is trained
     inputs = Inputs(splits, encode_items(splits.data, encoder), given, encoder)
     say(f"{splits.data.name}: {splits.data.n_users:,} users, {splits.data.n_items:,} items")
+    described = _described(given, splits.data)
+    if described:
+        say(described)
     floors = _floors(inputs, options.folder / "floors")
     seconds = _trained(options, inputs)
     rows, beside = _evaluated(options, splits.test, seconds)
-    table = beside_published(beside, comparable)
-    # Written before the report, whose page may show it.
+    table = beside_published(beside, comparable=not strange)
     write_parquet(table, options.folder / "published.parquet", COLUMNS)
     write_text(published_markdown(table), options.folder / "published.md")
-    notes = _notes(options, comparable)
+    notes = _notes(options, strange, described)
     write_report(
         options.folder,
         floors + rows,
@@ -139,7 +149,18 @@ def _profiles(path: Path | None, data: Interactions, encoder: Any) -> dict[str, 
     again = table["user_id"][table["user_id"].duplicated()]
     if len(again):
         raise TableError(f"{path}: user {again.iloc[0]!r} stands there twice; leave one row of each.")
+    empty = ~table["profile"].map(lambda text: isinstance(text, str) and bool(text.strip())).astype(bool)
+    if empty.any():
+        raise bad_rows(str(path), "profile", np.flatnonzero(empty), "no profile", "Write them or drop these rows.")
     return {"test": encode_profiles(table, data.user_ids, encoder)}
+
+
+def _described(profiles: Mapping[str, np.ndarray], data: Interactions) -> str:
+    """How many users the augmented variants know something of; "" without profiles."""
+    if not profiles:
+        return ""
+    count = int(np.count_nonzero(profiles["test"].any(axis=1)))
+    return f"profiles of {count:,} of {data.n_users:,} users"
 
 
 def _floors(inputs: Inputs, folder: Path) -> list[Row]:
@@ -196,18 +217,16 @@ def _pairs(options: ReproduceOptions, floors: Sequence[str]) -> dict[str, list[t
     return {family: members for family, members in pairs.items() if members}
 
 
-def _notes(options: ReproduceOptions, comparable: bool) -> list[str]:
+def _notes(options: ReproduceOptions, strange: str, described: str) -> list[str]:
     notes = [
         f"Preset `{PRESET}`: the authors' settings (learning rate 1e-3, batches of 4096), {options.epochs} epochs, the "
         "last one; nothing was chosen, and validation served the floors only.",
-        "`published.md` puts the paper's figures beside these.",
+        strange or "`published.md` puts the paper's figures beside these.",
     ]
-    if not comparable:
-        notes.append("The release lacks the train matrix of these data: this is not the paper's protocol.")
     if options.profiles is not None:
         notes.append(
-            f"Profiles were taken from {options.profiles.name} as they are: they name no evidence, so that no leak "
-            "certificate can be given."
+            f"Taken from {options.profiles.name} as they are: {described}; the others have none. They name no "
+            "evidence, so that no leak certificate can be given."
         )
     return notes
 

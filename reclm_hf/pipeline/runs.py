@@ -86,7 +86,7 @@ def _finished(
 
     def submit(count: int) -> None:
         for spec in islice(open_specs, count):
-            with _ignored_interrupts():
+            with _interrupts_later():
                 waiting[pool.submit(_train_here, spec, folder, budget, epochs)] = spec
 
     try:
@@ -97,28 +97,39 @@ def _finished(
                 finished = waiting.pop(future), future.result()
                 submit(1)
                 yield finished
-    except BrokenProcessPool as error:
-        raise OSError("A training process was killed, perhaps for want of memory: give fewer --jobs.") from error
-    except (KeyboardInterrupt, GeneratorExit):
-        # Not waited for: what they have finished and their checkpoints are on the disk.
+    except BaseException as error:
+        # Not waited for, whatever happened: what they have finished and their checkpoints are on the disk, and an error
+        # of one row would else be told when the others have ended, perhaps hours later.
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise OSError("A training process was killed, perhaps for want of memory: give fewer --jobs.") from error
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
-def _ignored_interrupts() -> Iterator[None]:
-    """Processes started here ignore Ctrl-C, which a terminal sends to all of them: their parent ends them."""
+def _interrupts_later() -> Iterator[None]:
+    """Processes started here never see Ctrl-C, which a terminal sends to all of them: their parent ends them.
+
+    Here it counts once they are started, which takes seconds where they are given much: half a start is left to none.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    caught: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
+    # Blocked signals stay blocked in new processes. Another thread may receive what this one blocks: hence the handler.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
     try:
         yield
     finally:
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, handler)
+        if caught:
+            signal.raise_signal(signal.SIGINT)
 
 
 class _Identity:
@@ -137,7 +148,7 @@ def _start(inputs: Inputs, half_life_days: float | None) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     tqdm.set_lock(threading.RLock())  # its own is shared by processes, and one that is ended would leave it behind
-    logging.disable_progress_bar()  # bars of several processes overwrite one another
+    logging.disable_progress_bar()  # see `_train`
     inputs.__dict__["half_life_days"] = half_life_days
     _inputs = inputs
 
@@ -159,5 +170,6 @@ def _train(spec: ModelSpec, inputs: Inputs, folder: Path, budget: int, epochs: i
     if epochs is None:
         train_model(spec, inputs, trainer_options(spec), folder / spec.label, budget)
     else:
-        train_fixed(spec, inputs, trainer_options(spec), folder / spec.label, epochs)
+        progress = multiprocessing.parent_process() is None  # bars of several processes overwrite one another
+        train_fixed(spec, inputs, trainer_options(spec), folder / spec.label, epochs, progress)
     return float(json.loads((folder / spec.label / "done.json").read_text(encoding="utf-8"))["seconds"])

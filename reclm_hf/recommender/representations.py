@@ -24,8 +24,8 @@ class PairTables(NamedTuple):
 class Representations(NamedTuple):
     """score(u, i) = user[u] . item[i] + item_bias[i] (+ gate[i] x the backbone's score of the pair).
 
-    user: [U, D], item: [I, D], item_bias: [I]. pair: None where the inner product is the whole score; D may be 0 where
-    it is not.
+    user: [U, D], item: [I, D], item_bias: [I]. pair: None where the inner product and the bias are the whole
+    score; D may be 0 where they are not.
     """
 
     user: torch.Tensor

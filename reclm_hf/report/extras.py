@@ -1,4 +1,4 @@
-"""What a page can show beside the tables of a report: training curves, a map, sample profiles, cost."""
+"""What a page can show beside the tables of a report: training curves, a map, sample profiles."""
 
 from __future__ import annotations
 
@@ -22,16 +22,13 @@ class Extras:
 
     Attributes:
         curves: of `curves.read_curves`. map: of `people_map.map_points`. samples: of `samples.sample_profiles`.
-        cost: columns `stage`, `seconds`, `peak_rss_mib`, `tokens_in`, `tokens_out`, NaN where not known; None takes
-            what the manifest says.
-        notes: the further sentences of `report.md`.
+        notes: the further sentences of `report.md`; none takes those that were kept beside it.
         missing: name of a part -> why it is not here, to be read after the part's name and a colon.
     """
 
     curves: pd.DataFrame | None = None
     map: MapPoints | None = None
     samples: Sequence[Sample] | None = None
-    cost: pd.DataFrame | None = None
     notes: Sequence[str] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
 
@@ -40,7 +37,7 @@ def gather(notes: Sequence[str] = (), **makers: Callable[[], Any]) -> Extras:
     """Make the parts, each from its function; one that fails is named in `missing` and does not end a finished run.
 
     Args:
-        makers: `curves`, `map`, `samples`, `cost`.
+        makers: `curves`, `map`, `samples`.
     """
     found: dict[str, Any] = {}
     missing: dict[str, str] = {}

@@ -23,6 +23,7 @@ def curves_svg(curves: pd.DataFrame, name: str) -> str:
     from matplotlib.ticker import MaxNLocator
 
     modes = sorted(set(curves["profile_mode"]), key=lambda mode: (mode in PLACEBOS, mode != "none", mode))
+    nothing = bool(curves["value"].isna().all())
     title = plain(" ".join(dict.fromkeys([*curves["backbone"], *curves["preset"]])), 52)
     with drawing(WIDTH, _HEIGHT) as figure:
         upper = figure.add_axes((0.16, 0.52, 0.80, 0.38))
@@ -39,10 +40,10 @@ def curves_svg(curves: pd.DataFrame, name: str) -> str:
                     best["epoch"], best["value"], "o", markersize=12, markerfacecolor="none", color=INK, clip_on=False
                 )
                 lower.plot(line["epoch"], line["loss"], **shown)
-        if curves["value"].isna().all():
+        if nothing:
             upper.text(0.5, 0.5, "nothing was chosen on validation", ha="center", transform=upper.transAxes)
         upper.set_title(title, loc="left", weight="bold")
-        upper.set_ylabel("validation recall@20", fontsize=10)
+        upper.set_ylabel("mean recall@20", fontsize=10)
         upper.tick_params(labelbottom=False)
         lower.set_ylabel("loss", fontsize=10)
         lower.set_xlabel("epoch")
@@ -52,10 +53,9 @@ def curves_svg(curves: pd.DataFrame, name: str) -> str:
             axes.ticklabel_format(useOffset=False, axis="y", style="plain")
         figure.align_ylabels([upper, lower])
         figure.legend(*upper.get_legend_handles_labels(), loc="lower center", ncols=4, columnspacing=1.0)
-        description = (
-            f"Training of {title}: validation recall@20 and loss by epoch with profiles {', '.join(map(str, modes))}; "
-            "a ring marks the epoch that was chosen."
-        )
+        shown_parts = "loss" if nothing else "mean of recall@20 in the catalogue and zero-shot on validation, and loss,"
+        ring = "nothing was chosen." if nothing else "a ring marks the epoch that was chosen."
+        description = f"Training of {title}: {shown_parts} by epoch with profiles {', '.join(map(str, modes))}; {ring}"
         return to_svg(figure, name, description)
 
 

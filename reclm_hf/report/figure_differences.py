@@ -53,17 +53,18 @@ def comparison_svg(comparisons: pd.DataFrame, family: str, setting: str, name: s
 
 
 def strata_svg(strata: pd.DataFrame, a: str, b: str, name: str) -> str:
-    """One pair of rows by history length and by popularity of the target."""
+    """One pair of rows by history length and by popularity of the target, on the scale that holds every pair."""
     chosen = strata[(strata["a"] == a) & (strata["b"] == b)].sort_values("place", kind="stable")
     blocks = []
     for by in dict.fromkeys(strata["by"]):
         lines = [
-            Difference(f"{line['stratum']}: {line['n_users']:,} users, {100 * line['share']:.0f} %", line)
+            Difference(f"{line['stratum']}: {line['n_users']:,} users, {100 * line['share']:.0f} % of the weight", line)
             for line in chosen[chosen["by"] == by].to_dict("records")
         ]
         blocks.append((STRATA_TITLES.get(by, by).replace("By the number of interactions ", "Interactions "), lines))
-    metric = ", ".join(dict.fromkeys(chosen["metric"]))
-    return differences_svg(blocks, _against(a, b), f"difference in {metric}", name)
+    metric, view = (", ".join(dict.fromkeys(chosen[name])) for name in ("metric", "setting"))
+    label = f"difference in {metric}, {SHORT.get(view, view)}"
+    return differences_svg(blocks, _against(a, b), label, name, reach=strata.to_dict("records"))
 
 
 def _against(a: str, b: str) -> str:
@@ -74,13 +75,18 @@ def _against(a: str, b: str) -> str:
 
 
 def differences_svg(
-    blocks: Sequence[tuple[str, Sequence[Difference]]], title: str, label: str, name: str, width: int = WIDTH
+    blocks: Sequence[tuple[str, Sequence[Difference]]],
+    title: str,
+    label: str,
+    name: str,
+    width: int = WIDTH,
+    reach: Sequence[dict[str, Any]] | None = None,
 ) -> str:
     """Lines from the top down: a label, and below it the difference with its interval over users (wide and pale) and
     over items (narrow and dark).
 
     Args:
-        blocks: (heading or "", lines). label: of the axis.
+        blocks: (heading or "", lines). label: of the axis. reach: lines that the axis has room for; None: these.
     """
     found = [line for _, lines in blocks for line in lines]
     height = _TOP + sum(_LINE * len(lines) + 20 * bool(heading) for heading, lines in blocks) + 44
@@ -88,7 +94,7 @@ def differences_svg(
     with drawing(width, height) as figure:
         axes = figure.add_axes((_LEFT / width, 0, 1 - 2 * _LEFT / width, 1))
         axes.set_axis_off()
-        low, high = _range([line.line for line in found])
+        low, high = _range([line.line for line in found] if reach is None else reach)
         axes.set(xlim=(low, high), ylim=(height, 0))
         axes.text(low, 14, plain(title, 54), va="center", weight="bold", fontsize=10.5)
         _legend(axes, low, (high - low) / (width - 2 * _LEFT), {line.word for line in found})

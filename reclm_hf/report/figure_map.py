@@ -38,7 +38,10 @@ def map_svg(found: MapPoints, kind: str, name: str) -> str:
         axes.set_xlabel(f"first component ({100 * found.shares[0]:.1f} % of the variance)", fontsize=10)
         axes.set_ylabel(f"second ({100 * found.shares[1]:.1f} %)", fontsize=10)
         axes.locator_params(nbins=5)
-        description = f"Map: {title}, in front of all other points in pale grey; principal components of {found.space}."
+        whose = f" of {found.model}" if found.model else ""
+        description = (
+            f"Map{whose}: {title}, in front of all other points in pale grey; principal components of {found.space}."
+        )
         return to_svg(figure, name, description)
 
 

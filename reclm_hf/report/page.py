@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.folder import write_text
-from ..data.tables import read_parquet
 from ..evaluation.plots import plain
+from ..evaluation.report import read_notes
 from ..evaluation.report_text import notes_section
 from ..hub.records import read_record
 from .extras import Extras
+from .own import RESULTS, own_record, read_tables
+from .published_section import published_section
 from .run_sections import certificates_section, cost_section, curves_section, map_section, samples_section
 from .sections import (
     Section,
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 REPORT = "report.html"
-TABLES = ("results", "comparisons", "beyond", "strata")
 _STRONG = re.compile(r"\*\*(better|worse)\*\*")
 _LONGEST = 4000  # characters of one text in the page
 
@@ -45,8 +47,8 @@ def write_html(
     A plot that cannot be made is named in the page with the reason, and the rest stands.
 
     Args:
-        folder: with `results.parquet` and, if there, `comparisons.parquet`, `beyond.parquet`, `strata.parquet` and
-            `manifest.json`.
+        folder: with `results.parquet` and, if there, `comparisons.parquet`, `beyond.parquet`, `strata.parquet`,
+            `published.parquet`, `notes.json` and `manifest.json`; those of other results are left aside.
         extras: what these do not hold; see `extras.gather`.
         record: the manifest to read cost and certificates from; None reads the folder's.
         strict: raise where a plot cannot be made.
@@ -58,11 +60,14 @@ def write_html(
         OSError, ValueError: `results.parquet` is missing, a table is broken, or the page cannot be written.
     """
     folder = Path(folder)
-    if not (folder / "results.parquet").is_file():
+    if not (folder / RESULTS).is_file():
         raise FileNotFoundError(f"{folder} has no results.parquet: run `reclm evaluate` or `reclm demo` into it first.")
-    tables = {name: read_parquet(path) for name in TABLES if (path := folder / f"{name}.parquet").is_file()}
-    record = read_record(folder / "manifest.json") if record is None else record
-    write_text(render_html(tables, record, extras or Extras(), strict=strict), folder / REPORT)
+    tables, found = read_tables(folder), extras or Extras()
+    if record is None:
+        record = own_record(folder, read_record(folder / "manifest.json"), tables["results"])
+    if not found.notes:
+        found = replace(found, notes=read_notes(folder))
+    write_text(render_html(tables, record, found, strict=strict), folder / REPORT)
     return folder / REPORT
 
 
@@ -72,20 +77,21 @@ def render_html(
     """The whole page. Equal arguments give equal text.
 
     Args:
-        tables: `results` and any of `comparisons`, `beyond` and `strata`. record: a manifest, or {}.
+        tables: `results` and any other of `own.TABLES`, all of the same rows. record: a manifest, or {}.
     """
     results = tables["results"]
     _, *notes = notes_section(results, extras.notes)
     sections = [
         how_to_read(),
         results_section(results, strict),
+        *([published_section(tables["published"])] if "published" in tables else []),
         differences_section(tables.get("comparisons"), strict),
         strata_page(tables.get("strata"), strict),
         beyond_page(tables.get("beyond"), results),
         curves_section(extras, strict),
         map_section(extras, strict),
         samples_section(extras),
-        cost_section(extras, record),
+        cost_section(record),
         certificates_section(record),
         Section("notes", "Notes", notes),
     ]

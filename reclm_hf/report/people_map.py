@@ -10,6 +10,11 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
+# Where items have biases, nearness does not tell the rank: what an item has for everybody may weigh more.
+_PERSONAL = (
+    "the representations whose inner product is the personal part of the model's score (the bias of an item, the same "
+    "for everybody, is added to it and not shown)"
+)
 MOST = {"user": 700, "item": 1200, "new": 600}
 
 
@@ -22,23 +27,26 @@ class MapPoints:
             and `weight` (interactions of an item in the history; 0 of others).
         space: what was projected, as a sentence. shares: of the variance that x and y hold.
         totals: kind -> how many there are; `points` holds a sample of them.
+        model: what the model is called in the report; "" where it is the only one.
     """
 
     points: pd.DataFrame
     space: str
     shares: tuple[float, float]
     totals: dict[str, int]
+    model: str = ""
 
 
-def map_points(model: Any, seed: int = 0) -> MapPoints:
+def map_points(model: Any, seed: int = 0, name: str = "") -> MapPoints:
     """Project users and items to the two directions in which they differ most (principal components).
 
-    The representations whose inner product is the model's score, each at length 1: the same scale for all, so that
-    near means alike in direction. A backbone that scores pairs has no such space; then the vectors of texts are taken.
-    At most `MOST` of each kind, drawn by `seed`; the directions are those of the sample.
+    The representations whose inner product is the model's score, or all of it but the biases of items, each at length
+    1: the same scale for all, so that near means alike in direction. A backbone that scores pairs has no such space;
+    then the vectors of texts are taken. At most `MOST` of each kind, drawn by `seed`; the directions are those of the
+    sample.
 
     Args:
-        model: a `RecLMRecommender`.
+        model: a `RecLMRecommender`. name: what the report calls it.
 
     Raises:
         ValueError: the model knows users by nothing that could be compared with an item.
@@ -62,14 +70,16 @@ def map_points(model: Any, seed: int = 0) -> MapPoints:
         ],
         "weight": [0 if kind == "user" else int(popularity[row]) for kind, found in chosen.items() for row in found],
     }
-    return MapPoints(pd.DataFrame(columns), space, shares, {kind: len(found) for kind, found in rows.items()})
+    return MapPoints(pd.DataFrame(columns), space, shares, {kind: len(found) for kind, found in rows.items()}, name)
 
 
 def _space(model: Any) -> tuple[np.ndarray, np.ndarray, str]:
     """Float32 [U, D] and [I, D] rows that may be compared, and what they are."""
     found = model.served()
     if found.pair is None and found.user.shape[1]:
-        return _array(found.user), _array(found.item), "the representations whose inner product is the model's score"
+        biased = bool((found.item_bias != found.item_bias[0]).any())
+        said = _PERSONAL if biased else "the representations whose inner product is the model's score"
+        return _array(found.user), _array(found.item), said
     text = model.item_text
     if model.config.user_profiles and model.user_profile.shape[1] == text.shape[1]:
         said = "the vectors of profiles and item texts, since this backbone scores pairs and has no space of its own"

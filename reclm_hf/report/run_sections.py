@@ -32,12 +32,11 @@ def curves_section(extras: Extras, strict: bool) -> Section:
     for place, ((backbone, preset), members) in enumerate(curves.groupby(["backbone", "preset"])):
         make = partial(curves_svg, members, f"curves-{place}")
         pictures.append(draw(f"the training of {backbone}, {preset}", "", make, strict))
-    text = Paragraph(
-        "Validation is the mean of recall@20 in the catalogue and zero-shot on the validation period (among warm "
-        "items where a level between warm and new items was chosen afterwards). The model of the report was then "
-        "trained once more, on the whole train period, for as many epochs as the ring marks."
-    )
-    return Section("training", title, [text], pictures, details=[("Chosen epochs as a table", [_chosen(curves)])])
+    measured = curves[curves["value"].notna().groupby([curves["row"], curves["seed"]]).transform("any")]
+    if measured.empty:
+        return Section("training", title, [Paragraph(_NOTHING_CHOSEN)], pictures)
+    details = [("Chosen epochs as a table", [_chosen(measured)])]
+    return Section("training", title, [Paragraph(_CHOSEN)], pictures, details=details)
 
 
 def map_section(extras: Extras, strict: bool) -> Section:
@@ -46,8 +45,9 @@ def map_section(extras: Extras, strict: bool) -> Section:
     if found is None:
         return Section("map", title, [_missing("The map", "map", extras)])
     both = sum(found.shares)
+    whose = f"Of {found.model}: principal" if found.model else "Principal"
     text = Paragraph(
-        f"Principal components of {found.space}, each at length 1. The two directions hold {100 * both:.1f} % of the "
+        f"{whose} components of {found.space}, each at length 1. The two directions hold {100 * both:.1f} % of the "
         "variance, so what is far apart here differs, but what is near may differ in another direction. New items have "
         "no history: only their texts say where they stand."
     )
@@ -67,17 +67,17 @@ def samples_section(extras: Extras) -> Section:
     return Section("samples", title, [text], samples=extras.samples)
 
 
-def cost_section(extras: Extras, record: Mapping[str, Any]) -> Section:
+def cost_section(record: Mapping[str, Any]) -> Section:
     """Seconds, memory and tokens."""
-    if extras.cost is not None:
-        lines = [_cost_line(line) for line in extras.cost.to_dict("records")]
-    else:
-        lines = _recorded(record)
+    lines = _recorded(record)
     if not lines:
-        return Section("cost", "Cost", [_missing("The cost of the run", "cost", extras)])
+        return Section("cost", "Cost", [Paragraph(f"The cost of the run: {NOT_KEPT}.")])
     head = ["stage", "seconds", "peak memory, MiB", "tokens read", "tokens written"]
     text: list[Block] = [Table([head, *lines], "Cost"), Paragraph(_VERSIONS.format(_versions(record)))]
-    note = "What fitting and scoring one row took stands in the last column of the tables of results."
+    note = (
+        "A run that was resumed has had other calls before, which are not counted here. What fitting and scoring one "
+        "row took stands in the last column of the tables of results."
+    )
     return Section("cost", "Cost", [*text[:1], Paragraph(note), *(text[1:] if record.get("versions") else ())])
 
 
@@ -96,6 +96,15 @@ def certificates_section(record: Mapping[str, Any]) -> Section:
 
 
 _VERSIONS = "Made with {}."
+_CHOSEN = (
+    "The upper part is the mean of recall@20 in the catalogue and zero-shot on the validation period (among warm items "
+    "where a level between warm and new items was chosen afterwards). The model of the report was then trained once "
+    "more, on the whole train period, for as many epochs as the ring marks."
+)
+_NOTHING_CHOSEN = (
+    "Nothing was measured on the validation period and nothing was chosen: each model was trained once, for a number "
+    "of epochs that was fixed beforehand, and the last one is that of the report."
+)
 
 
 def _map_picture(found: MapPoints, kind: str, strict: bool) -> Picture:
@@ -131,7 +140,7 @@ def _recorded(record: Mapping[str, Any]) -> list[list[str]]:
     """What the manifest of a run, or that of published results, says of its cost."""
     cost = record.get("cost") or {}
     whole = {
-        "stage": "the whole run",
+        "stage": "the last call of the command",
         **{name: record.get(name, cost.get(name)) for name in ("seconds", "peak_rss_mib")},
     }
     lines = [whole] if any(whole[name] is not None for name in ("seconds", "peak_rss_mib")) else []

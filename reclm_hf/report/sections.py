@@ -52,9 +52,11 @@ def how_to_read() -> Section:
         "had, or had not, been chosen by anybody before. Zero-shot: only new items are ranked.",
         "Floors are simple methods without a language model. The dashed line is the best of them: what stays left of "
         "it adds nothing.",
-        "A hollow circle is a backbone without profiles, a filled one the same backbone with them. Triangles are "
-        "placebos: profiles that say nothing of the person. A gain that a placebo has too is not the profile's. "
-        "Diamonds are models that rank alike for everybody.",
+        "A hollow circle is a backbone without profiles, a filled one the same backbone with them. Hollow triangles "
+        "are placebos, profiles that carry less than the real ones: drawn at random, the mean one, another person's, "
+        "the plain texts of the person's own items, or written without titles. A gain that a placebo has too is not "
+        "the real profile's. Diamonds are models that rank alike for everybody. In the plots of differences, filled "
+        "triangles mark `better` and `worse`.",
         "Compare pairs by their differences, which are paired and far less uncertain than the rows: `better` and "
         "`worse` are said only where both intervals and a test corrected for the number of questions (Holm) agree. "
         "`not shown` is no proof of equality.",
@@ -102,7 +104,8 @@ def differences_section(comparisons: pd.DataFrame | None, strict: bool) -> Secti
     if not pictures:
         return Section("differences", title, blocks)
     tables = [("All comparisons as tables", blocks[1:])]
-    return Section("differences", title, blocks[:1], pictures, details=tables, layout="stacked")
+    text = [*blocks[:1], Paragraph("Each picture has its own scale: read its numbers before comparing lengths.")]
+    return Section("differences", title, text, pictures, details=tables, layout="stacked")
 
 
 def strata_page(strata: pd.DataFrame | None, strict: bool) -> Section:
@@ -119,7 +122,12 @@ def strata_page(strata: pd.DataFrame | None, strict: bool) -> Section:
         pictures.append(draw(f"{said} by strata", "", make, strict))
     if not pictures:
         return Section("strata", title, blocks)
-    text = Paragraph("Differences within parts of the people and of the items. They describe; nothing here is tested.")
+    views = ", ".join(SHORT.get(view, view) for view in dict.fromkeys(strata["setting"]))
+    text = Paragraph(
+        f"Differences within parts of the people and of the items ({views}). A part's weight is what its "
+        "difference counts for in the whole one, which is not its share of the people. All pictures here have one "
+        "scale. They describe; nothing here is tested."
+    )
     return Section("strata", title, [text], pictures, details=[("All strata as tables", blocks)])
 
 

@@ -31,6 +31,7 @@ from .words import (
     check_count,
     check_text,
     clean_text,
+    cut_off,
     find_item,
     find_items,
     find_user,
@@ -41,6 +42,7 @@ from .words import (
 )
 
 if TYPE_CHECKING:
+    from ..recommender.what_if import Ranking
     from .world import World
 
 __all__ = [
@@ -68,6 +70,17 @@ _ALONE = "This list stands alone: the model ranks nothing for somebody of whom n
 _NO_PROFILES = "this recommender reads no profiles of users"
 # Profile modes in which nothing that is written of a user reaches the model.
 _SAME_FOR_ALL = ("constant", "raw_text")
+_PLACEBOS = {
+    "random": "it reads random numbers in the place of this profile.",
+    "shuffled": "it reads the profile of another user, drawn by chance, in the place of this one.",
+    "neighbour": "it reads the profile of a similar user in the place of this one.",
+    "masked_titles": "it reads profiles that were written with ids in the place of titles.",
+}
+_NEVER_READ = "the model has nothing in the place of a profile of this user."
+_NOT_WRITTEN = "no profile of this user is known; write one to see what it would change."
+_NOT_READ = "the model does not have the profile of this user; edit it to see what it would change."
+_NO_TEXT = "The model has a profile of this user whose text did not come with the tables."
+_OTHER_TEXT = "This is the profile as the tables have it, and the model has another one of this user, or none."
 
 
 def prepare(world: World) -> None:
@@ -86,17 +99,14 @@ def recommend_user(world: World, user_id: str, k: int = 10) -> UserAnswer:
         Sentence: an unknown user, or k that is not 1 to 50.
     """
     user, k = find_user(world, user_id), check_count(k)
-    person, reads = evidence.describe(world, user), _reads_profiles(world)
+    person, has_profile = evidence.describe(world, user), _has_profile(world, user)
     ranking = other = world.model.rank_for(Someone(user_id))
-    unwritten = reads and not person.profile and not world.model.user_profile[user].any()
-    if world.model.config.user_profiles and not unwritten:
+    if has_profile:
         other = world.model.rank_for(Someone(user_id, profile=""))
     first, second, changed = both(world, Comparison(ranking, other, _history(world, user)), k)
-    if not world.model.config.user_profiles or world.model.config.profile_mode in _SAME_FOR_ALL:
-        changed = f"Both lists are the same: {_NO_PROFILES}."
-    elif unwritten:
-        changed = "Both lists are the same: no profile of this user is known; write one to see what it would change."
-    return UserAnswer(person, person.profile if reads else "", first, second, WITHOUT_PROFILE, changed)
+    changed = _with_what_is_known(world, person, has_profile, changed)
+    profile = person.profile if has_profile and _reads_profiles(world) else ""
+    return UserAnswer(person, profile, first, second, WITHOUT_PROFILE, changed)
 
 
 def without_interest(world: World, user_id: str, phrase: str, k: int = 10) -> UserAnswer:
@@ -118,7 +128,7 @@ def without_interest(world: World, user_id: str, phrase: str, k: int = 10) -> Us
         way_out = f"choose one of {known}" if known else "it is not written in phrases, so edit it instead"
         raise Sentence(f"The profile of this user does not say {shown(phrase)}: {way_out}.")
     rest = render(from_lists(*kept)) if any(kept) else ""
-    return _with_profile(world, user, rest, k, "this phrase")
+    return _with_profile(world, user, rest, k, "this phrase", row.profile.strip())
 
 
 def without_item(world: World, user_id: str, item_id: str, k: int = 10) -> UserAnswer:
@@ -139,9 +149,9 @@ def without_item(world: World, user_id: str, item_id: str, k: int = 10) -> UserA
         world.model.rank_for(Someone(user_id, history=[catalog.item_ids[row] for row in chosen]), deny=[item_id])
         for chosen in (rest, history)
     )
-    first, other, changed = both(world, Comparison(ranking, whole, rest, "this item of the history"), k)
+    first, other, changed = both(world, Comparison(ranking, whole, rest, "this item of the history", history), k)
     person = evidence.describe(world, user)
-    profile = person.profile if _reads_profiles(world) else ""
+    profile = person.profile if _reads_profiles(world) and _has_profile(world, user) else ""
     return UserAnswer(person, profile, first, other, WHOLE_HISTORY, changed)
 
 
@@ -170,7 +180,8 @@ def recommend_profile(world: World, profile: str, k: int = 10, user_id: str = ""
         )
     ranking = world.model.rank_for(Someone(profile=profile, vector=_encoded(world, profile)))
     compared = Comparison(ranking, world.model.rank_for(_nobody(world)), np.zeros(0, dtype=np.int64))
-    return UserAnswer(None, profile, *_lists(world, compared, k, WITHOUT_PROFILE))
+    first, other, changed = both(world, compared, k)
+    return UserAnswer(None, profile, first, other, WITHOUT_PROFILE, _and_cut(world, changed, profile))
 
 
 def recommend_history(world: World, item_ids: Sequence[str], k: int = 10, profile: str = "") -> UserAnswer:
@@ -191,35 +202,47 @@ def recommend_history(world: World, item_ids: Sequence[str], k: int = 10, profil
         described = check_text(described, "profile", MOST_PROFILE)
         ranking = world.model.rank_for(Someone(history=chosen, profile=described, vector=_encoded(world, described)))
         compared = Comparison(ranking, world.model.rank_for(Someone(history=chosen)), history)
-        return UserAnswer(None, described, *_lists(world, compared, k, WITHOUT_PROFILE))
+        first, second, changed = both(world, compared, k)
+        return UserAnswer(None, described, first, second, WITHOUT_PROFILE, _and_cut(world, changed, described))
     ranking = world.model.rank_for(Someone(history=chosen))
     if _reads_new_users(world):
         other = world.model.rank_for(_nobody(world), deny=chosen)
-        compared = Comparison(ranking, other, history, "the history")
-        return UserAnswer(None, "", *_lists(world, compared, k, NOBODY_KNOWN))
+        compared = Comparison(ranking, other, history, "the history", history[:0])
+        first, second, changed = both(world, compared, k)
+        return UserAnswer(None, "", first, second, NOBODY_KNOWN, changed)
     only = listed(world, ranking, k, history)
     return UserAnswer(None, "", only, [], "", _ALONE if only else EVERYTHING_CHOSEN)
 
 
-def _with_profile(world: World, user: int, profile: str, k: int, cause: str) -> UserAnswer:
-    """A known user's list with another profile ("" for none), beside the one with the profile as written."""
-    user_id = world.catalog.user_ids[user]
-    vector = _encoded(world, profile) if profile else None
-    ranking = world.model.rank_for(Someone(user_id, profile=profile, vector=vector))
-    other = world.model.rank_for(Someone(user_id))
+def _with_profile(world: World, user: int, profile: str, k: int, cause: str, written: str = "") -> UserAnswer:
+    """A known user's list with another profile ("" for none), beside the one with the profile as written.
+
+    Args:
+        written: that profile, where it is not to be the one that the model has: tables may be newer than it is.
+    """
+    ranking = _described(world, user, profile)
+    other = _described(world, user, written) if written else world.model.rank_for(Someone(world.catalog.user_ids[user]))
     compared = Comparison(ranking, other, _history(world, user), cause)
     person = evidence.describe(world, user)
-    with_what = AS_WRITTEN if person.profile else WITHOUT_PROFILE
+    with_what = AS_WRITTEN if written or _has_profile(world, user) else WITHOUT_PROFILE
     first, second, changed = both(world, compared, k)
     if profile == person.profile:
-        changed = "Nothing moves: this is the profile as written."
-    return UserAnswer(person, profile, first, second, with_what, changed)
+        same = compared.same(k)
+        changed = "Nothing moves: this is the profile as written." if same else f"{changed} {_OTHER_TEXT}"
+    elif with_what == AS_WRITTEN and not person.profile:
+        changed += f" {_NO_TEXT}"
+    return UserAnswer(person, profile, first, second, with_what, _and_cut(world, changed, profile))
 
 
-def _lists(world: World, compared: Comparison, k: int, name: str) -> tuple[list[Listed], list[Listed], str, str]:
-    """The last four fields of a `UserAnswer`."""
-    first, other, changed = both(world, compared, k)
-    return first, other, name, changed
+def _described(world: World, user: int, profile: str) -> Ranking:
+    """The ranking of a known user had this text been written of them; "" for none."""
+    vector = _encoded(world, profile) if profile else None
+    return world.model.rank_for(Someone(world.catalog.user_ids[user], profile=profile, vector=vector))
+
+
+def _and_cut(world: World, changed: str, profile: str) -> str:
+    """What changed, and whether the encoder has read all of the profile."""
+    return f"{changed} {cut_off(world, profile)}".rstrip() if profile else changed
 
 
 def _nobody(world: World) -> Someone:
@@ -239,6 +262,24 @@ def _reads_profiles(world: World) -> bool:
     return bool(config.user_profiles) and config.profile_mode == "llm"
 
 
+def _with_what_is_known(world: World, person: Person, has_profile: bool, changed: str) -> str:
+    """What changed without a user's profile, and what should be known of that profile."""
+    mode = world.model.config.profile_mode
+    if not world.model.config.user_profiles or mode in _SAME_FOR_ALL:
+        return f"Both lists are the same: {_NO_PROFILES}."
+    if not has_profile:
+        readable = _NOT_READ if person.profile else _NOT_WRITTEN
+        return f"Both lists are the same: {_NEVER_READ if mode in _PLACEBOS else readable}"
+    if mode in _PLACEBOS:
+        return f"{changed} This model was trained with profile_mode={mode!r}: {_PLACEBOS[mode]}"
+    return changed if person.profile else f"{changed} {_NO_TEXT}"
+
+
+def _has_profile(world: World, user: int) -> bool:
+    """Whether the model itself has a profile of the user; the tables may be older or newer."""
+    return bool(world.model.config.user_profiles) and bool(world.model.user_profile[user].any())
+
+
 def _reads_new_users(world: World) -> bool:
     return bool(world.model.backbone.support(world.model.config).new_users_by_profile)
 
@@ -246,7 +287,8 @@ def _reads_new_users(world: World) -> bool:
 def _require_profiles(world: World) -> None:
     if not _reads_profiles(world):
         mode = world.model.config.profile_mode
-        raise Sentence(f"Here {_NO_PROFILES} (profile_mode={mode!r}): leave the profile out.")
+        what = "no text can take the place of what is read of its users" if mode in _PLACEBOS else _NO_PROFILES
+        raise Sentence(f"Here {what} (profile_mode={mode!r}): leave the profile out.")
 
 
 def _history(world: World, user: int) -> np.ndarray:

@@ -8,8 +8,8 @@ import numpy as np
 
 from . import audience, inferring
 from .search import folded_titles
-from .shapes import ItemAnswer, Reader
-from .words import MOST_TEXT, MOST_TITLE, check_count, check_text, clean_text, counted, folded, joined
+from .shapes import ItemAnswer, Reader, Similar
+from .words import MOST_TEXT, MOST_TITLE, check_count, check_text, clean_text, counted, cut_off, folded, joined
 
 if TYPE_CHECKING:
     from .world import World
@@ -46,14 +46,14 @@ def place_item(world: World, title: str, text: str = "", k: int = 10) -> ItemAns
     return ItemAnswer(
         title=title,
         resembles=[
-            (catalog.item_ids[item], catalog.titles[item], cosine)
+            Similar(catalog.item_ids[item], catalog.titles[item], cosine)
             for item, cosine in zip(near[:k].tolist(), cosines[:k].tolist(), strict=True)
         ],
         profile=profile.text,
         profile_from=profile.source,
         readers=[_reader(world, int(asked.users[row]), int(ranks[row])) for row in best[:k]],
         rank_among_cold=_summary(cold, asked.n_cold),
-        note=_note(world, title, said),
+        note=_note(world, title, said, len(asked.users)),
     )
 
 
@@ -106,7 +106,7 @@ def _summary(ranks: np.ndarray, n_cold: int) -> dict[str, float | int | None]:
     return {"median": median, "low": low, "high": high, "of": n_cold + 1, "users": len(ranks)}
 
 
-def _note(world: World, title: str, said: str) -> str:
+def _note(world: World, title: str, said: str, n_asked: int) -> str:
     """What a visitor should know besides."""
     catalog, notes = world.catalog, []
     wanted = folded(title)
@@ -117,7 +117,10 @@ def _note(world: World, title: str, said: str) -> str:
             f"The catalogue has {counted(len(same), 'item')} of this title already ({joined(same[:_NAMED])}{more}); "
             "yours is ranked as another one."
         )
-    most = world.model.config.text_max_length
-    if len(said.split()) > most:
-        notes.append(f"The text encoder reads the first {most} word pieces; what comes later has no effect.")
-    return " ".join(notes)
+    notes.append(cut_off(world, said))
+    n_known = int(np.count_nonzero(np.diff(catalog.seen_indptr)))
+    if n_asked < n_known:
+        notes.append(
+            f"Who would like it was asked of {n_asked:,} users, drawn from {n_known:,}: others may like it more."
+        )
+    return " ".join(filter(None, notes))

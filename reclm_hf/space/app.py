@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Answers are short and hold the interpreter's lock for most of their time: more at once would only make each slower.
-_AT_ONCE = 4
 # A visitor may have a few requests open; who comes when so many wait is told so instead of waiting for minutes.
 _WAITING = 200
+# Gradio keeps what it changed of the page for each visitor, some 200 KB: this bounds it to about 40 MB. Who is
+# forgotten notices nothing, for no choice is checked against what was offered.
+_REMEMBERED = 200
 
 
 def build(world: World) -> gr.Blocks:
@@ -68,19 +70,19 @@ def start(
     # The page is there first: what its answers need takes longer than the page, and would hold it up.
     try:
         _prepare(world)
+        while block and page.is_running:
+            time.sleep(0.1)  # gradio's own wait takes Ctrl-C for itself, and says so on stdout
     except BaseException:
-        page.close()
+        page.close(verbose=False)
         raise
-    if block:
-        page.block_thread()
     return url
 
 
 def serve(page: gr.Blocks, host: str = "127.0.0.1", port: int | None = None, *, share: bool = False) -> str:
     """Serve a page in threads of this process and return its address; `page.close()` ends it."""
-    from .style import CSS, theme
+    from .style import ANNOUNCE, CSS, theme
 
-    _, url, public = page.queue(default_concurrency_limit=_AT_ONCE, max_size=_WAITING).launch(
+    _, url, public = page.queue(max_size=_WAITING).launch(
         server_name=host,
         server_port=port,
         prevent_thread_lock=True,
@@ -89,9 +91,13 @@ def serve(page: gr.Blocks, host: str = "127.0.0.1", port: int | None = None, *, 
         ssr_mode=False,
         show_error=True,  # the page itself turns every error into a sentence
         run_history=False,
+        state_session_capacity=_REMEMBERED,
+        max_file_size=0,  # nothing here takes a file, and gradio's route for them is open to everybody
+        enable_monitoring=False,  # else anybody can have its address, with its key, printed
         footer_links=["api", "settings"],
         theme=theme(),
         css=CSS,
+        js=ANNOUNCE,
     )
     return str(public or url)
 

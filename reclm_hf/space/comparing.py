@@ -42,12 +42,22 @@ class Comparison:
     Attributes:
         history: int64 positions, of which the nearest one explains an item; empty for none.
         cause: what differs, as the subject of a sentence: "the profile".
+        other_history: of the other ranking; None where both have the same.
     """
 
     ranking: Ranking
     other: Ranking
     history: np.ndarray
     cause: str = THE_PROFILE
+    other_history: np.ndarray | None = None
+
+    def same(self, k: int) -> bool:
+        """Whether the first k items and their scores are the same in both."""
+        a, b = self.ranking, self.other
+        scale = max(1.0, float(np.abs(a.scores).max(initial=0.0)))
+        return np.array_equal(a.order[:k], b.order[:k]) and bool(
+            np.allclose(a.scores[:k], b.scores[:k], rtol=0.0, atol=_NOTHING * scale)
+        )
 
 
 class Rise(NamedTuple):
@@ -79,6 +89,7 @@ def both(world: World, compared: Comparison, k: int) -> tuple[list[Listed], list
     """The first k of both rankings, each with its ranks in the other, and one sentence that says what changed."""
     n_items = world.catalog.n_items
     ranking, other = compared.ranking, compared.other
+    other_history = compared.history if compared.other_history is None else compared.other_history
     rise = _rise(ranking, other, n_items, k)
     # Everything is taken apart at once: for somebody new that means to be folded in anew.
     asked = [ranking.order[:k], other.order[:k]]
@@ -87,7 +98,7 @@ def both(world: World, compared: Comparison, k: int) -> tuple[list[Listed], list
     parts, other_parts = (Parts.of(one, np.concatenate(asked)) for one in (ranking, other))
     return (
         listed(world, ranking, k, compared.history, parts, other),
-        listed(world, other, k, compared.history, other_parts, ranking),
+        listed(world, other, k, other_history, other_parts, ranking),
         _changed(world, compared, k, rise, parts, other_parts),
     )
 

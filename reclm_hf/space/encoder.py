@@ -37,6 +37,12 @@ class SharedEncoder(TextEncoder):
                 del self._recent[key]  # the oldest
             return found
 
+    def pieces(self, text: str) -> int:
+        """How many tokens the text has; those after the first `max_length` are not read."""
+        with self._lock:  # a tokenizer is set anew for each call: two threads would break it
+            tokenizer, _ = self._model()
+            return len(tokenizer(text, truncation=False, verbose=False)["input_ids"])
+
     def warm(self) -> Thread:
         """Load the model in a thread of its own, so that the first visitor who writes something does not wait.
 

@@ -43,9 +43,11 @@ def of_item(world: World, title: str, text: str, near: np.ndarray, cosines: np.n
         profiles = ((catalog.titles[item], world.item_profiles.get(catalog.item_ids[item], "")) for item in near)
         try:
             written = world.writer.write_item(title, text, [pair for pair in profiles if pair[1]])
-            return Inferred(written, f"written by {world.writer.name}")
-        except (OSError, ValueError) as error:
-            _log.warning("the profile of a new item could not be written: %s", error)
+            if written.strip():
+                return Inferred(written, f"written by {world.writer.name}")
+        except (OSError, ValueError, RuntimeError) as error:  # the last: out of memory, for one
+            # Its message may repeat what the visitor wrote.
+            _log.warning("the profile of a new item could not be written: %s", type(error).__name__)
     profiled = [
         (world.item_profiles[catalog.item_ids[item]], float(cosine))
         for item, cosine in zip(near, cosines, strict=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from .api import endpoints
+from .interface_events import API
 from .interface_new import new_tab
 from .interface_results import results_tab
 from .interface_user import user_tab
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from .world import World
 
+OLD_PAGE = "This page no longer fits what the Space shows: load it again, please."
 SORRY = "Sorry, something went wrong here that is not your fault; please try something else."
 log = logging.getLogger(__name__)
 
@@ -36,8 +38,8 @@ class Page(gr.Blocks):
             return await super().process_api(block_fn, inputs, *args, **named)
         except Sentence as error:
             message = str(error)
-        except gr.Error as error:  # gradio's own checks: a value that is not offered, a number outside of a slider
-            message = str(error.message)
+        except gr.Error:  # gradio's own check of a value, which would list everything that is offered
+            message = OLD_PAGE
         except Exception as error:
             log.error("%s: %s at %s", fn.api_name or fn.name, type(error).__name__, _place(error))
             message = SORRY
@@ -57,7 +59,7 @@ def build_page(world: World) -> Page:
                 results_tab(world)
         show_first(built)
         for name, function in endpoints(world).items():
-            gr.api(function, api_name=name)
+            gr.api(function, api_name=name, **API)
     return built
 
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from . import answers
+from .interface_events import PRIVATE, WRITING, unchecked
+from .interface_user import reads_profiles
 from .markup import item_answer, user_answer
 from .shapes import Sentence
-from .words import MOST_PROFILE, MOST_SEARCH, MOST_TEXT, MOST_TITLE
+from .words import MOST_PROFILE, MOST_SEARCH, MOST_TEXT, MOST_TITLE, find_items
 
 if TYPE_CHECKING:
     from .world import World
@@ -34,6 +36,9 @@ def new_tab(world: World) -> None:
 
 def _person(world: World) -> None:
     profiles = example_profiles(world)
+    # Placebos take a description, though not beside a history.
+    describes = world.about.get("profile_mode") != "none"
+    writes = world.writer is not None and reads_profiles(world)
     described = gr.Textbox(
         label="Describe yourself",
         info="In your own words, or in the form of the profiles",
@@ -42,18 +47,20 @@ def _person(world: World) -> None:
         max_lines=8,
         max_length=MOST_PROFILE,
         elem_id="new-described",
+        visible=describes,
     )
     gr.Examples(
         [[text] for text in profiles],
         [described],
         label="Descriptions to try",
         elem_id="new-person",
+        visible=describes,
         api_visibility="private",
     )
     titles = example_titles(world)
     with gr.Row(equal_height=False):
         search = gr.Textbox(
-            label="And, or instead, choose things that you like",
+            label="And, or instead, choose things that you like" if describes else "Choose things that you like",
             info="Search a title, tick what you mean, search again for more",
             placeholder=f"For example {titles[0]}",
             max_length=MOST_SEARCH,
@@ -63,25 +70,27 @@ def _person(world: World) -> None:
         )
         find = gr.Button("Search", elem_id="new-find", scale=1, min_width=100, elem_classes="rl-go")
     gr.Examples([[title] for title in titles], [search], label="Titles to try", api_visibility="private")
-    liked = gr.CheckboxGroup(choices=[], label="What you like", visible=False, elem_id="new-liked")
+    liked = unchecked(gr.CheckboxGroup(choices=[], label="What you like", visible=False, elem_id="new-liked"))
     with gr.Row():
         recommend = gr.Button("Recommend", variant="primary", elem_id="new-recommend")
-        write = gr.Button("Write a profile of these choices", visible=world.writer is not None, elem_id="new-write")
+        write = gr.Button("Write a profile of these choices", visible=writes, elem_id="new-write")
     ranking = gr.HTML(elem_id="new-ranking")
 
     def search_for(text: str, chosen: list[str] | None) -> Any:
         found = answers.search_items(world, text, _MOST_FOUND)
         if not found:
             raise Sentence("No title was found by that; try one word of it.")
-        kept = [(_title(world, item_id), item_id) for item_id in chosen or []]
-        more = [pair for pair in found if pair[1] not in (chosen or [])]
-        return gr.CheckboxGroup(choices=kept + more, value=chosen or [], visible=True)
+        ticked = [str(world.catalog.item_ids[row]) for row in find_items(world, chosen)] if chosen else []
+        kept = [(_title(world, item_id), item_id) for item_id in ticked]
+        more = [pair for pair in found if pair[1] not in ticked]
+        return gr.CheckboxGroup(choices=kept + more, value=ticked, visible=True)
 
     def rank(text: str, chosen: list[str] | None) -> str:
         if chosen:
             return user_answer(answers.recommend_history(world, chosen, profile=text))
         if not text.strip():
-            raise Sentence("Describe yourself in a few words, or search a title and tick it.")
+            either = "Describe yourself in a few words, or search" if describes else "Search"
+            raise Sentence(f"{either} a title and tick it.")
         return user_answer(answers.recommend_profile(world, text))
 
     def write_profile(chosen: list[str] | None) -> str:
@@ -89,20 +98,18 @@ def _person(world: World) -> None:
             raise Sentence("Tick at least one title that you like; the profile is written of these.")
         return _written(world, chosen)
 
-    private: dict[str, Any] = {"api_visibility": "private"}
-    gr.on([search.submit, find.click], search_for, [search, liked], liked, **private)
-    gr.on([described.submit, recommend.click], rank, [described, liked], ranking, **private)
-    if world.writer is not None:
-        # One at a time: a language model takes all cores for some seconds.
-        written = write.click(write_profile, liked, described, concurrency_limit=1, **private)
-        written.success(rank, [described, liked], ranking, **private)
+    gr.on([search.submit, find.click], search_for, [search, liked], liked, **PRIVATE)
+    gr.on([described.submit, recommend.click], rank, [described, liked], ranking, **PRIVATE)
+    if writes:
+        written = write.click(write_profile, liked, described, **WRITING)
+        written.success(rank, [described, liked], ranking, **PRIVATE)
 
 
 def _written(world: World, item_ids: list[str]) -> str:
     """A profile of somebody who chose these items, by the language model that the Space was started with."""
     assert world.writer is not None, "the button is shown only where something can write"
     catalog = world.catalog
-    rows = [int(row) for row in catalog.item_index(item_ids)]
+    rows = find_items(world, item_ids)
     try:
         return world.writer.write([(catalog.titles[row], world.texts[row]) for row in rows])
     except (OSError, ValueError) as error:
@@ -142,7 +149,7 @@ def _item(world: World) -> None:
     def answer(name: str, about: str) -> str:
         return item_answer(answers.place_item(world, name, about))
 
-    gr.on([title.submit, place.click], answer, [title, text], placed, api_visibility="private")
+    gr.on([title.submit, place.click], answer, [title, text], placed, **PRIVATE)
 
 
 def example_profiles(world: World) -> list[str]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from . import answers
+from .interface_events import PRIVATE, unchecked
+from .markup import page as block
 from .markup import person_card, user_answer
 from .shapes import Sentence
 from .words import MOST_PROFILE, MOST_SEARCH
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 _FIRST_USERS = 20
 _COMING = '<p class="quiet">One moment: just after the start the model is still being loaded.</p>'
+_EMPTIED = (
+    '<p class="says">The profile is empty: the list without it is the one that is headed “Without the profile”.</p>'
+)
 _NOTHING_CHOSEN = "Search for a user first, or pick one of the list."
 
 
@@ -28,6 +33,7 @@ def user_tab(world: World) -> Callable[[gr.Blocks], Any]:
     """
     offered = first_users(world)
     examples = example_searches(world, offered)
+    reads = reads_profiles(world)
     with gr.Row(equal_height=False):
         search = gr.Textbox(
             label="Search a user",
@@ -59,9 +65,10 @@ def user_tab(world: World) -> Callable[[gr.Blocks], Any]:
             max_lines=8,
             max_length=MOST_PROFILE,
             elem_id="user-profile",
+            visible=reads,
         )
         with gr.Row():
-            with gr.Column(min_width=280):
+            with gr.Column(min_width=280, visible=reads):
                 phrase = gr.Dropdown([], label="Without this interest", elem_id="user-phrase")
                 forget = gr.Button("Rank without this interest", size="sm", elem_id="user-without-phrase")
             with gr.Column(min_width=280):
@@ -72,6 +79,8 @@ def user_tab(world: World) -> Callable[[gr.Blocks], Any]:
     with gr.Accordion("Who this is: profile with its evidence, history, neighbours", open=True):
         card = gr.HTML(elem_id="user-card")
 
+    for picked in (user, phrase, item):
+        unchecked(picked)
     everything: list[Any] = [card, ranking, profile, phrase, item]
 
     def search_for(text: str) -> list[Any]:
@@ -84,9 +93,9 @@ def user_tab(world: World) -> Callable[[gr.Blocks], Any]:
         return _update(_shown(world, _chosen(user_id)))
 
     def edited(text: str, user_id: str | None) -> Any:
-        # While somebody types, an empty field is on the way to something else.
+        # While somebody types, an empty field is on the way to something else: no error, and nothing that is not so.
         if not text.strip():
-            return gr.skip()
+            return block(_EMPTIED) + user_answer(answers.recommend_user(world, _chosen(user_id)))
         return user_answer(answers.recommend_profile(world, text, user_id=_chosen(user_id)))
 
     def without_phrase(user_id: str | None, text: str | None) -> str:
@@ -99,19 +108,23 @@ def user_tab(world: World) -> Callable[[gr.Blocks], Any]:
             raise Sentence("Choose an item of the history to leave out.")
         return user_answer(answers.without_item(world, _chosen(user_id), item_id))
 
-    private: dict[str, Any] = {"api_visibility": "private"}
-    gr.on([search.submit, find.click], search_for, [search], [user, *everything], **private)
-    user.input(show, [user], everything, **private)
-    again.click(show, [user], everything, **private)
+    gr.on([search.submit, find.click], search_for, [search], [user, *everything], **PRIVATE)
+    user.input(show, [user], everything, **PRIVATE)
+    again.click(show, [user], everything, **PRIVATE)
     # Of several strokes of a key only the last waits: the ranking follows without a queue of old texts.
-    profile.input(edited, [profile, user], ranking, trigger_mode="always_last", show_progress="hidden", **private)
-    forget.click(without_phrase, [user, phrase], ranking, **private)
-    unchoose.click(without_item, [user, item], ranking, **private)
+    profile.input(edited, [profile, user], ranking, trigger_mode="always_last", show_progress="hidden", **PRIVATE)
+    forget.click(without_phrase, [user, phrase], ranking, **PRIVATE)
+    unchoose.click(without_item, [user, item], ranking, **PRIVATE)
 
     def opened(user_id: str | None) -> list[Any]:
         return show(user_id) if offered else ["", "", "", gr.Dropdown(), gr.Dropdown()]
 
-    return lambda page: page.load(opened, [user], everything, show_progress="hidden", **private)
+    return lambda page: page.load(opened, [user], everything, show_progress="hidden", **PRIVATE)
+
+
+def reads_profiles(world: World) -> bool:
+    """Whether a profile can be changed here, as far as it is known before the model is loaded."""
+    return world.about.get("profile_mode", "") in ("", "llm")
 
 
 def first_users(world: World) -> list[tuple[str, str]]:

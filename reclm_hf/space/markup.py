@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 
 from .comparing import AS_WRITTEN, NOBODY_KNOWN, WHOLE_HISTORY, WITHOUT_PROFILE
-from .shapes import PARTS, ItemAnswer, Listed, Neighbour, Person, Phrase, Reader, UserAnswer
+from .shapes import PARTS, ItemAnswer, Listed, Neighbour, Person, Phrase, Reader, Similar, UserAnswer
 
 PART_WORDS = {
     "id": ("Who chose what", "what users and items have learned by who chose what"),
@@ -15,10 +15,10 @@ PART_WORDS = {
     "bias": ("Popularity", "the item's own level, the same for everybody"),
 }
 ORIGIN_WORDS = {
-    "own": "from the user's own history",
-    "both": "from the user's own history and a neighbour's",
-    "neighbour": "from a neighbour's history",
-    "none": "in nobody's history: the language model's own",
+    "own": "shares words with the user's own history",
+    "both": "shares words with the user's own history and a neighbour's",
+    "neighbour": "shares words with a neighbour's history",
+    "none": "shares words with neither this history nor a neighbour's",
 }
 _SHOWN_HISTORY = 100
 
@@ -68,7 +68,7 @@ def user_answer(answer: UserAnswer, heading: str = "") -> str:
     """What changed, both lists side by side (`heading` over the first), and what the scores are made of."""
     first, second = _headings(answer.compared_with)
     return page(
-        f'<p class="says" role="status" aria-live="polite">{shown(answer.changed)}</p>' if answer.changed else "",
+        f'<p class="says">{shown(answer.changed)}</p>' if answer.changed else "",
         '<div class="two">',
         _ranked(heading or first, answer.listed, "From #"),
         _ranked(second, answer.other, "To #") if answer.other else "",
@@ -114,7 +114,10 @@ def _moved(line: Listed, way: str) -> str:
         return f"= {line.was}"
     rises = (line.was > line.rank) == (way == "From #")
     arrow, word = ("▲", "up") if rises else ("▼", "down")
-    return f'<b title="{word} {abs(line.was - line.rank):,}">{arrow}</b> {line.was:,}'
+    places = abs(line.was - line.rank)
+    return (
+        f'<b aria-hidden="true" title="{word} {places:,}">{arrow}</b><span class="unseen">{word} </span> {line.was:,}'
+    )
 
 
 def _parts(listed: Sequence[Listed]) -> str:
@@ -154,7 +157,7 @@ def person_card(person: Person | None) -> str:
 
 def _profile(person: Person) -> str:
     if not person.profile:
-        return '<p class="quiet">Nobody has written a profile of this user.</p>'
+        return '<p class="quiet">No text of a profile of this user came with the tables.</p>'
     parts = []
     for section, name in (("identities", "Identity"), ("interests", "Interests")):
         phrases = [phrase for phrase in person.phrases if phrase.section == section]
@@ -196,7 +199,7 @@ def _neighbours(neighbours: Sequence[Neighbour]) -> str:
 
 def item_answer(answer: ItemAnswer) -> str:
     """What a new item resembles, its profile, who would like it, and where it stands among the cold ones."""
-    note = f'<p class="says" role="status">{shown(answer.note)}</p>' if answer.note else ""
+    note = f'<p class="says">{shown(answer.note)}</p>' if answer.note else ""
     profile = f"<p>{shown(answer.profile)}</p>" if answer.profile else ""
     return page(
         f"<h2>{shown(answer.title)}</h2>",
@@ -222,7 +225,7 @@ def _cold_rank(rank: Mapping[str, float | int | None]) -> str:
     left, right = (100 * (value - 1) / max(1, count - 1) for value in (low, high))
     middle = 100 * (median - 1) / max(1, count - 1)
     return (
-        f'<p class="says" role="status" aria-live="polite">{said}</p><span class="bar" role="img" '
+        f'<p class="says">{said}</p><span class="bar" role="img" '
         f'aria-label="Places 1 to {count}, best on the left: quartiles and median">'
         f'<i style="left:{left:.1f}%;width:{max(1.0, right - left):.1f}%"></i>'
         f'<b style="left:{min(99.0, middle):.1f}%"></b></span>'
@@ -230,11 +233,11 @@ def _cold_rank(rank: Mapping[str, float | int | None]) -> str:
     )
 
 
-def _resembling(resembles: Sequence[tuple[str, str, float]]) -> str:
+def _resembling(resembles: Sequence[Similar]) -> str:
     rows = (
-        f'<tr><td class="title">{shown(title)}</td><td>{share_bar(cosine, 1.0)}</td>'
-        f'<td class="n">{cosine:.2f}</td></tr>'
-        for _, title, cosine in resembles
+        f'<tr><td class="title">{shown(like.title)}</td><td>{share_bar(like.cosine, 1.0)}</td>'
+        f'<td class="n">{like.cosine:.2f}</td></tr>'
+        for like in resembles
     )
     return table([("Title", ""), ("Likeness of the texts", ""), ("Cosine", "n")], rows, "What it resembles")
 

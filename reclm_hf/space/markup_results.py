@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..evaluation.report_format import GROUPS, PRIMARY, TITLES, ordered_settings, sort_rows
+from .checks import readable
 from .markup import page, shown, table
 
 if TYPE_CHECKING:
@@ -41,22 +42,22 @@ def results_of(results: pd.DataFrame, setting: str, own: str = "") -> str:
     first = rows[0]
     top = _scale([row[key] for row in rows for key in ("value", "high")])
     others = [metric for metric in first["values"] if metric != PRIMARY]
-    numbers = [(f"{PRIMARY} [95 %]", "n wide"), *((other, "n wide") for other in others)]
+    numbers = [(f"{PRIMARY} [95 %]", "n wide"), *((shown(other), "n wide") for other in others)]
     head = [("Row", ""), (_axis(0, top), ""), *numbers]
-    lines = []
+    bodies = []
     for group in GROUPS:
         members = [row for row in rows if row["group"] == group]
         if members:
             name, meaning = GROUP_WORDS.get(group, (group, ""))
-            lines.append(
+            drawn = "".join(_line(row, top, others, row["row"] == own) for row in members)
+            bodies.append(
                 f'<tr class="group"><th scope="rowgroup" colspan="{len(head)}">{html.escape(name)}'
-                f"<small>{html.escape(meaning)}</small></th></tr>"
+                f"<small>{html.escape(meaning)}</small></th></tr>{drawn}"
             )
-            lines += [_line(row, top, others, row["row"] == own) for row in members]
     return page(
         f'<p class="quiet">{first["n_users"]:,} users of {shown(first["dataset"])} ({shown(first["split"])}), '
         f"{first['n_targets']:,} things that they chose later, {first['n_candidates']:,} candidates to rank.</p>",
-        table(head, lines, "Results"),
+        table(head, ["</tbody><tbody>".join(bodies)], "Results"),
         '<p class="quiet">recall@20: the share of what a user chose later that stands among the first 20. The line is '
         "its 95 % interval over users or over items, whichever is wider.</p>",
     )
@@ -97,7 +98,7 @@ def _differences(lines: Sequence[dict[str, Any]]) -> str:
     rows = (
         f'<tr><td class="title">{shown(line["a"])}<small>against {shown(line["b"])}</small></td>'
         f"{_difference_cells(line, side)}"
-        f'<td class="n wide">{line["p_holm"]:.4f}</td><td>{shown(line["verdict"])}</td></tr>'
+        f'<td class="n wide">{_number(line["p_holm"])}</td><td>{shown(line["verdict"])}</td></tr>'
         for line in lines
     )
     head = [("Row and its rival", ""), (_axis(-side, side), ""), ("Difference [95 %]", "n wide")]
@@ -150,6 +151,9 @@ def _certificates(found: Sequence[dict[str, Any]]) -> str:
         return '<h2>Leak certificate</h2><p class="quiet">None came with this recommender.</p>'
     lines = []
     for one in found:
+        if not readable(one):
+            lines.append('<p class="bad">One that came with this recommender cannot be read.</p>')
+            continue
         passed = bool(one.get("passed"))
         verdict = "no leak found" if passed else f"{one.get('n_failures', 0):,} leaks"
         said = (

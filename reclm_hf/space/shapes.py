@@ -46,7 +46,7 @@ class Phrase:
 
     Attributes:
         origin: `own` where only the user's items share a word with it (or, without a common word, the nearest in
-            meaning is theirs), `neighbour` where only neighbours' items do, `both`, or `none`: the model's own.
+            meaning is theirs), `neighbour` where only neighbours' items do, `both`, or `none`: nobody else is asked.
         titles: of the items that it comes from, the best first, at most 5.
     """
 
@@ -91,10 +91,10 @@ class UserAnswer:
 
     Attributes:
         person: None for somebody new.
-        profile: the one that `listed` was ranked with; "" for none.
+        profile: the one that `listed` was ranked with; "" for none, and where its text is not known.
         listed, other: the answer and what it is compared with; `was` of each refers to the other one.
         compared_with: "without the profile", "with the profile as written" or "with the whole history".
-        changed: one sentence: what moved and why.
+        changed: one sentence: what moved and why; more where somebody should know more of the profile.
     """
 
     person: Person | None
@@ -103,6 +103,15 @@ class UserAnswer:
     other: list[Listed]
     compared_with: str
     changed: str
+
+
+@dataclass(frozen=True)
+class Similar:
+    """An item of the catalogue that a new one resembles. cosine: of the texts."""
+
+    item_id: str
+    title: str
+    cosine: float
 
 
 @dataclass(frozen=True)
@@ -125,17 +134,18 @@ class ItemAnswer:
 
     Attributes:
         title: as understood, control characters removed.
-        resembles: (item_id, title, cosine of the texts) of the nearest items of the catalogue, nearest first.
+        resembles: the nearest items of the catalogue, nearest first.
         profile: written or inferred, "" where nothing allows to infer one; profile_from says how it was come by.
-        readers: whom it suits best, best first.
+        readers: whom of the users asked it suits best, best first.
         rank_among_cold: `median`, `low` and `high` (quartiles over the users asked) of its rank among the cold items,
             each None without cold items or users; `of`: how many items that are, itself included; `users`: how many
             users were asked.
-        note: what a visitor should know besides, such as a title that the catalogue has already; "".
+        note: what a visitor should know besides, such as a title that the catalogue has already, or that not all
+            users were asked; "".
     """
 
     title: str
-    resembles: list[tuple[str, str, float]]
+    resembles: list[Similar]
     profile: str
     profile_from: str
     readers: list[Reader]

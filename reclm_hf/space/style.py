@@ -48,6 +48,7 @@ CSS = """
 .rl-go { align-self: flex-end; margin-bottom: .6rem; }
 .gradio-container :focus-visible { outline: 3px solid var(--primary-500); outline-offset: 2px; }
 .rl { --line: var(--border-color-primary); --soft: var(--background-fill-secondary); overflow-wrap: anywhere; }
+.unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .rl h1 { font-size: 1.6rem; margin: 0; }
 .rl h2 { font-size: 1.15rem; margin: .9rem 0 .35rem; }
 .rl h3 { font-size: 1rem; margin: .8rem 0 .3rem; }
@@ -63,7 +64,7 @@ CSS = """
   text-align: start; vertical-align: top; }
 .rl thead th { background: var(--soft); font-weight: 600; white-space: nowrap; }
 .rl tr { border: 0; }
-.rl tbody tr:last-child > * { border-bottom: 0; }
+.rl tbody:last-child tr:last-child > * { border-bottom: 0; }
 .rl tbody th { font-weight: 500; }
 .rl td.n, .rl th.n { text-align: end; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .rl th, .rl td { overflow-wrap: break-word; }
@@ -119,5 +120,18 @@ CSS = """
   .rl .parts tr > :first-child { grid-column: 1 / -1; padding-bottom: 0; }
   .rl .parts thead tr > :first-child { display: none; }
   .rl .parts td .bar { width: 100%; }
+}
+"""
+
+# A screen reader announces what changes in a node that stays; Gradio puts each answer there whole, with its sentence.
+ANNOUNCE = """
+() => {
+  const said = document.body.appendChild(document.createElement('div'));
+  said.id = 'said'; said.className = 'unseen'; said.role = 'status';
+  new MutationObserver(changes => {
+    const found = changes.flatMap(change => [...change.addedNodes].map(
+      node => (node.matches?.('.says') ? node : node.querySelector?.('.says'))).filter(Boolean));
+    if (found.length) said.textContent = found.map(each => each.textContent).join(' ');
+  }).observe(document.body, {childList: true, subtree: true});
 }
 """

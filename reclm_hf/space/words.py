@@ -58,6 +58,14 @@ def clean_text(text: object, what: str, most: int) -> str:
     return cleaned if any(unicodedata.category(letter)[0] != "C" for letter in cleaned) else ""
 
 
+def cut_off(world: World, text: str) -> str:
+    """What to say of a text of which the encoder does not read the end; "" where it reads all of it."""
+    most = world.model.config.text_max_length
+    if world.encoder.pieces(text) <= most:
+        return ""
+    return f"The text encoder reads the first {most:,} word pieces; what comes later has no effect."
+
+
 def check_count(k: object, what: str = "number of items", most: int = MOST_LISTED) -> int:
     """k as an integer from 1 to `most`; text and floats that are whole numbers are understood.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..recommender.modeling_reclm_recommender import RecLMRecommender
-    from ..recommender.text_encoder import TextEncoder
+    from .encoder import SharedEncoder
 
 _PATHS = {"recommender": "", "tables": "datasets/", "results": "datasets/", "profiler": ""}
 _LABELS = {"recommender": "The recommender", "tables": "The data", "results": "The results", "profiler": "The profiler"}
@@ -47,7 +47,7 @@ class Scorer(NamedTuple):
     """What takes seconds to load: the recommender, with what every answer needs, and the encoder of visitors' texts."""
 
     model: RecLMRecommender
-    encoder: TextEncoder
+    encoder: SharedEncoder
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class World:
         return self.scorer().model
 
     @property
-    def encoder(self) -> TextEncoder:
+    def encoder(self) -> SharedEncoder:
         """The encoder of the texts that visitors write."""
         return self.scorer().encoder
 

@@ -60,10 +60,23 @@ def test_bash_completes_commands_options_choices_and_files(in_bash: Path) -> Non
     assert offered(in_bash, "train", "--seed", "") == set(), "a number can be anything"
     assert offered(in_bash, "train", "--name", "my") == set(), "a name is no file"
     assert "ids.txt" in offered(in_bash, "data", "import", "")
+    assert offered(in_bash, "reproduce", "--backbones", "bias_mf", "n") == {"ncf"}, "a second value of the same"
+    assert "my data" in offered(in_bash, "reproduce", "--backbones", "ncf", "--seeds", "2", ""), "another flag ended it"
+    for words in (("sft", "--schedule"), ("profiles", "build", "--revision"), ("push", "--title")):
+        assert offered(in_bash, *words, "i") == set(), words
 
 
 def test_a_value_that_is_called_like_a_command_is_none(in_bash: Path) -> None:
     assert "--backbone" in offered(in_bash, "train", "--name", "demo", "--")
+
+
+def test_fish_knows_a_command_by_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    text = script("fish", capsys)
+    assert "__fish_seen_subcommand_from" not in text, "true of `train --name demo` for the demo, too"
+    assert "complete -c reclm -n '__reclm_at data' -a import " in text
+    assert "complete -c reclm -n '__reclm_at data import' -l delimiter " in text
+    case = next(line for line in text.splitlines() if line.startswith("            case "))
+    assert all(f"'{words}'" in case for words in (" data", "data import", " train"))
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -18,7 +18,7 @@ from reclm_hf import __version__
 from reclm_hf.bundles import BundleError
 from reclm_hf.commands import main as module
 from reclm_hf.commands.arguments import leaves
-from reclm_hf.commands.output import finish
+from reclm_hf.commands.output import finish, quoted
 from reclm_hf.data.tables import TableError
 
 
@@ -87,6 +87,11 @@ def test_the_next_step_is_the_last_line(monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().out == "found\n"
 
 
+def test_the_next_step_can_be_pasted() -> None:
+    assert f"reclm push {quoted(Path('runs/my run'))} ORG/NAME" == "reclm push 'runs/my run' ORG/NAME"
+    assert quoted("runs/demo") == "runs/demo"
+
+
 def test_json_holds_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
     args = argparse.Namespace(json=True)
     finish(args, [], {"rows": [{"recall": float("nan")}, {"recall": 0.5}], "top": (float("inf"), 1)}, "")
@@ -118,6 +123,15 @@ def test_without_a_command_there_is_help_and_a_first_step(capsys: pytest.Capture
         (
             ["train", "--bakbone=ncf"],
             "reclm train: error: unrecognized arguments: --bakbone=ncf; did you mean --backbone?",
+        ),
+        (
+            ["--json", "demo"],
+            "reclm demo: error: unrecognized arguments: --json; put it behind the command: reclm demo --json",
+        ),
+        (
+            ["--quiet", "data", "describe"],
+            "reclm data describe: error: unrecognized arguments: --quiet; put it behind the command: "
+            "reclm data describe --quiet",
         ),
         (["train", "--sead", "1"], "reclm train: error: unrecognized arguments: --sead; did you mean --seed?"),
         (
@@ -151,7 +165,7 @@ def test_every_command_has_the_same_manners() -> None:
 
 def test_only_output_prints(repository: Path) -> None:
     """Whatever else printed would break the one JSON object of `--json`."""
-    allowed = {"main.py", "output.py", "completion.py"}
+    allowed = {"main.py", "script.py", "output.py", "completion.py"}
     for path in (repository / "reclm_hf" / "commands").glob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]

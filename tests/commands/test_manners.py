@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -87,7 +89,7 @@ def test_an_interrupted_training_goes_on_and_ends_like_any_other(
     assert out == ""
     assert err.splitlines()[-2:] == [
         f"reclm: {word}. Kept: {KEPT['train']}.",
-        "Go on with: reclm train data --backbone bias_mf --preset standard --name 'my run'",
+        f"Go on with: {shlex.join([*RECLM, *TRAIN, 'my run'])}",
     ]
     assert "Traceback" not in err
     choice = data / "runs/my run/choice.json"
@@ -95,6 +97,7 @@ def test_an_interrupted_training_goes_on_and_ends_like_any_other(
     (choice.parent / "choose" / ".checkpoint.safetensors-half").touch()  # as a process leaves it that is killed there
     for name in ("my run", "whole"):
         done = subprocess.run([*RECLM, *TRAIN, name], env=child_environment, capture_output=True, text=True, check=True)
+        assert f"Next: {shlex.join(['reclm', 'evaluate', f'runs/{name}/model', '--data', 'data'])}\n" in done.stdout
         assert "\r" not in done.stdout + done.stderr, "no line is drawn twice in a pipe"
         assert ESCAPE not in done.stdout + done.stderr
     assert not list((data / "runs").rglob(".*")), "nothing half-written is left"
@@ -170,7 +173,7 @@ def test_processes_that_train_end_with_their_parent(
     assert "Traceback" not in err
     if code > 0:
         assert out.splitlines() == ["mind: 40 users, 30 items"]
-        assert err.splitlines()[-1] == f"Go on with: reclm {' '.join(command)}"
+        assert err.splitlines()[-1] == f"Go on with: {shlex.join([*RECLM, *command])}"
 
 
 def test_a_terminal_shows_rate_and_time_left_and_no_colour(data: Path, child_environment: dict[str, str]) -> None:
@@ -216,6 +219,21 @@ def test_in_a_pipe_a_bar_is_a_line_now_and_then(
     with bars():
         _count()
     assert capsys.readouterr().err == "", "nothing lasts for 30 seconds here"
+
+
+def test_a_bar_that_was_told_of_is_told_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    with bars():
+        from tqdm.auto import tqdm
+
+        with tqdm(total=3, desc="rows", unit="row", mininterval=0, miniters=1) as bar:
+            bar.update()
+            monkeypatch.setattr(bar, "said", math.inf)  # no line is due any more
+            bar.update(2)
+    lines = [line.split(",")[0] for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["rows: 0 of 3", "rows: 1 of 3", "rows: 3 of 3"]
 
 
 def test_quiet_silences_even_bars_that_insist(

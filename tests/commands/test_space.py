@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from reclm_hf.commands import main as commands
@@ -108,3 +114,47 @@ def test_without_gradio(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
         importlib.util, "find_spec", lambda name, *rest: None if name == "gradio" else find(name, *rest)
     )
     assert "pip install 'reclm-hf[space]'" in error_of(capsys, str(run))
+
+
+def test_a_model_that_cannot_be_loaded(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page is there before the model is: the process ends nevertheless."""
+    pytest.importorskip("gradio")
+    model = tmp_path / "model"
+    shutil.copytree(run / "models" / SHOWN / "model", model)
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert main(["space", str(model)]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("reclm: error: ")
+    assert [line for line in said if "Traceback" in line or "Error:" in line] == []
+
+
+@pytest.mark.parametrize("loading", [True, False], ids=["while it loads", "while it serves"])
+def test_it_ends_with_ctrl_c(run: Path, loading: bool) -> None:
+    pytest.importorskip("gradio")
+    command = [sys.executable, "-m", "reclm_hf.commands.main", "space", str(run), "--quiet"]
+    quiet = {"HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,  # else what is read ahead with the first line is lost to `communicate`
+        env=os.environ | quiet,
+        # A shell may have started these tests with SIGINT ignored, which the command would respect.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().decode().split()[-1]
+            if not loading:
+                body = {"data": ["user-03"]}
+                event = httpx.post(f"{url}gradio_api/call/recommend_user", json=body).json()["event_id"]
+                assert "complete" in httpx.get(f"{url}gradio_api/call/recommend_user/{event}", timeout=60).text
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert [line.split()[0] for line in out.decode().splitlines()] == ["recommender"]
+    assert err.decode().startswith("reclm: interrupted.")
+    assert err.count(b"\n") == 2

@@ -66,7 +66,10 @@ def results() -> pd.DataFrame:
         for row, kind, mode, value in rows:
             who = {"setting": setting, "reason": reason, "row": row, "kind": kind, "profile_mode": mode}
             figures = {"value": value, "low": value - 0.05, "high": value + 0.05}
-            lines += [about | sizes | who | figures | {"metric": metric} for metric in ("recall@20", "ndcg@20")]
+            lines += [
+                about | sizes | who | figures | {"metric": metric}
+                for metric in ("recall@20", "ndcg@20", f"hit {SCRIPT}")
+            ]
     return pd.DataFrame(lines)
 
 

@@ -64,6 +64,8 @@ def test_what_if(visitor: Visitor) -> None:
     visitor.types("#user-profile", "User identity: beta fan; User interests: beta stories")
     changed = visitor.shows("#user-ranking", "With the profile as you changed it", "With the profile as written")
     assert changed != ranking
+    sentence = visitor.text("#user-ranking .says")
+    visitor.waits(lambda: visitor.run("return document.querySelector('#said').textContent") == sentence, "the voice")
     visitor.clicks("#user-without-phrase")
     visitor.shows("#user-ranking", "Without “alpha fan”", "With the profile as written")
     visitor.clicks("#user-without-item")

@@ -24,7 +24,7 @@ from reclm_hf.evaluation import (
 )
 from reclm_hf.evaluation.beyond import BEYOND_COLUMNS
 from reclm_hf.evaluation.comparisons import COMPARISON_COLUMNS, verdict
-from reclm_hf.evaluation.report import write_files
+from reclm_hf.evaluation.report import read_notes, write_files
 from reclm_hf.evaluation.report_text import render_markdown
 from reclm_hf.evaluation.rows import RESULT_COLUMNS
 from reclm_hf.evaluation.strata import STRATA_COLUMNS
@@ -219,6 +219,20 @@ def test_the_files_hold_the_tables_and_give_the_same_report_again(rows: list[Row
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     write_files(tmp_path, results, comparisons, draws=DRAWS)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_an_earlier_report_left_and_this_one_lacks_is_removed(
+    rows: list[Row], split: Split, tmp_path: Path
+) -> None:
+    beyond = beyond_table({"popularity": [beyond_accuracy(FixedScores(random_scores(split, 1)), split)]}, **NAMES)
+    strata = strata_table(rows, PAIRS[:1], split, **NAMES, draws=DRAWS)
+    write_report(tmp_path, rows, PAIRS, **NAMES, beyond=beyond, strata=strata, notes=["Of the first."], draws=DRAWS)
+    (tmp_path / "mine.parquet").write_bytes(b"not of a report")
+    assert read_notes(tmp_path) == ["Of the first."]
+    write_report(tmp_path, rows, PAIRS, **NAMES, draws=DRAWS)
+    left = {"comparisons.parquet", "results.parquet", "report.md", "report.svg", "mine.parquet"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+    assert read_notes(tmp_path) == []
 
 
 def test_beyond_strata_and_families_are_written_and_shown(rows: list[Row], split: Split, tmp_path: Path) -> None:

@@ -149,6 +149,41 @@ def test_the_page_travels_without_people_and_places(tmp_path: Path) -> None:
     assert not KINDS["results"].allows("other.html")
 
 
+def test_notes_and_published_figures_travel(tmp_path: Path) -> None:
+    """Of `reclm reproduce`: the page says what `report.md` does, and what `report.md` refers to is there."""
+    label = str(tmp_path / "runs" / 'toy "quoted"' / "model")
+    Path(label).mkdir(parents=True)
+    results = report(tmp_path / "run", label)
+    first = results[(results["row"] == label) & (results["metric"] == "recall@20")].iloc[:1]
+    told = {"seeds": 1, "low": 0.1, "high": 0.1, "paper": 0.0683, "authors_code": float("nan"), "ratio": 2.0}
+    words = {"verdict": "above", "source": "a paper"}
+    published = first[["row", "setting", "metric"]].assign(ours=first["value"], **told, **words)
+    published.to_parquet(tmp_path / "run" / "published.parquet")
+    (tmp_path / "run" / "published.md").write_text(f"| {label} | 0.0683 |")
+    write_html(tmp_path / "run", strict=True)
+    manifest = stage(tmp_path / "run", tmp_path / "place")
+    place = tmp_path / "place"
+    page = (place / "report.html").read_text(encoding="utf-8")
+    assert "toy &#34;quoted&#34; is ours." in page
+    assert 'data-label="paper">0.0683<' in page
+    assert 'toy "quoted"' in (place / "published.md").read_text()
+    assert str(tmp_path) not in page + "".join(path.read_text() for path in place.glob("*.[jm]*"))
+    assert [entry["config_name"] for entry in manifest["details"]["configs"]] == ["results", "comparisons", "published"]
+    assert all(KINDS["results"].allows(path.name) for path in place.iterdir())
+    # Figures of another run stay behind.
+    published.assign(ours=published["ours"] + 0.1).to_parquet(tmp_path / "run" / "published.parquet")
+    stage(tmp_path / "run", tmp_path / "again")
+    assert not list((tmp_path / "again").glob("published*"))
+
+
+def test_what_another_run_left_does_not_travel(tmp_path: Path) -> None:
+    report(tmp_path / "run", "lightgcn-llm")
+    record = {"results_sha256": "0" * 64, "fingerprint": "f" * 16, "seconds": 12.5, "options": {"seed": 4}}
+    write_json(record, tmp_path / "run" / "manifest.json")
+    manifest = stage(tmp_path / "run", tmp_path / "place")
+    assert (manifest["cost"], manifest["settings"], manifest["seed"]) == ({}, {}, None)
+
+
 def test_two_rows_of_one_name_are_refused(tmp_path: Path) -> None:
     label = str(tmp_path / "runs" / "popularity" / "model")
     Path(label).mkdir(parents=True)

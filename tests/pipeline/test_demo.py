@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from reclm_hf.baselines import FLOORS
+from reclm_hf.data.folder import file_sha256
 from reclm_hf.data.splits import Split, Splits
 from reclm_hf.pipeline import demo, model_stage, runs
 from reclm_hf.pipeline.comparison import DemoPlan
@@ -88,6 +90,11 @@ def test_the_demo_writes_everything_and_goes_on(tmp_path: Path, monkeypatch: pyt
     assert "could not be made" not in page
     assert "not kept by this run" not in page
     assert "things of" in page  # a sample profile
+    assert f"Of {plan.shown.label}: principal components" in page
+    assert "the last call of the command" in page
+    assert "no profile and no parameters for one" in page  # a note
+    written = json.loads((tmp_path / "manifest.json").read_text())
+    assert written["results_sha256"] == file_sha256(tmp_path / "results.parquet")
     assert any("3 of these 3 equal" in line for line in said)
     assert (Path(result["model"]) / "config.json").is_file()
 

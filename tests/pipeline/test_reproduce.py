@@ -11,12 +11,14 @@ import pytest
 
 from reclm_hf.commands.main import main
 from reclm_hf.data.tables import read_parquet
-from reclm_hf.pipeline import model_stage
+from reclm_hf.pipeline import model_stage, reproduce
 from reclm_hf.pipeline.published import (
     ABOVE,
     BELOW,
     COLUMNS,
     PAPER,
+    SINGLE,
+    STRANGE,
     UNKNOWN,
     WITHIN,
     known,
@@ -38,16 +40,25 @@ def release(tmp_path: Path) -> Path:
     return write_trainable(tmp_path / "mind")
 
 
+@pytest.fixture
+def called_mind(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release has the counts by which MIND is known."""
+    monkeypatch.setattr(reproduce, "MIND", reproduce._counts(reproduce.load_release(release)[0].data))
+
+
+@pytest.mark.usefixtures("called_mind")
 def test_the_table_the_report_and_a_second_run(
     release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     profiles, output = tmp_path / "profiles.csv", tmp_path / "out"
-    written = [f"User identity: reader; User interests: {('even', 'odd')[user % 2]}" for user in range(USERS)]
-    pd.DataFrame({"user_id": range(USERS), "profile": written}).to_csv(profiles, index=False)
+    written = [f"User identity: reader; User interests: {('even', 'odd')[user % 2]}" for user in range(USERS - 1)]
+    pd.DataFrame({"user_id": range(USERS - 1), "profile": written}).to_csv(profiles, index=False)
     command = ["reproduce", str(release), "--backbones", "bias_mf", "lightgcn", "--seeds", "2", "--epochs", "2"]
     command += ["--profiles", str(profiles), "--output", str(output), "--json"]
     assert main(command) == 0
-    found = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert "profiles of 39 of 40 users" in printed.err
+    found = json.loads(printed.out)
     table = read_parquet(output / "published.parquet")
     assert list(table.columns) == list(COLUMNS)
     assert set(table["row"]) == {
@@ -66,7 +77,9 @@ def test_the_table_the_report_and_a_second_run(
     assert kinds["floor"] >= 6
     text = (output / "published.md").read_text()
     assert all(figure in text for figure in ("0.0683", "0.0719", "0.0705", PAPER))
-    assert "no leak certificate" in " ".join((output / "report.md").read_text().split())
+    report = " ".join((output / "report.md").read_text().split())
+    assert "no leak certificate" in report
+    assert "profiles of 39 of 40 users" in report
     assert "nothing was chosen" in json.loads((output / "manifest.json").read_text())["test_opened"]
     assert "<svg" in Path(found["page"]).read_text()
 
@@ -92,6 +105,11 @@ def test_exactly_the_epochs_asked_for_are_trained(release: Path, tmp_path: Path)
     record = json.loads((output / "models" / "bias_mf-reference-none" / "choice.json").read_text())
     assert [entry["epoch"] for entry in record["history"]] == [1, 2, 3]
     assert all(math.isfinite(entry["loss"]) and "value" not in entry for entry in record["history"])
+    table = read_parquet(output / "published.parquet")
+    assert table[["paper", "authors_code", "ratio"]].isna().all(axis=None), "40 users are not the paper's data"
+    assert set(table["verdict"]) == {UNKNOWN}
+    assert STRANGE in (output / "published.md").read_text()
+    assert STRANGE in " ".join((output / "report.md").read_text().split())
 
 
 @pytest.mark.parametrize(
@@ -100,8 +118,10 @@ def test_exactly_the_epochs_asked_for_are_trained(release: Path, tmp_path: Path)
         ({"user_id": ["0", "0"], "profile": ["a", "b"]}, "user '0' stands there twice"),
         ({"user_id": ["0"], "text": ["a"]}, "profile"),
         ({"user_id": ["99"], "profile": ["User identity: a; User interests: b"]}, "not in the data"),
+        ({"user_id": ["0", "1"], "profile": ["User identity: a; User interests: b", " "]}, "no profile in row 2"),
+        ({"user_id": ["0", "1"], "profile": ["", "User identity: a; User interests: b"]}, "no profile in row 1"),
     ],
-    ids=["twice", "no column", "unknown"],
+    ids=["twice", "no column", "unknown", "blank", "empty"],
 )
 def test_profiles_that_cannot_be_used_are_refused_before_training(
     release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: dict[str, list[str]], message: str
@@ -126,6 +146,7 @@ def test_verdicts() -> None:
     assert verdict([0.05, 0.07], 0.06) == WITHIN
     assert verdict([0.05, 0.07], 0.04) == ABOVE
     assert verdict([0.05, 0.07], 0.08) == BELOW
+    assert verdict([0.05], 0.08) == SINGLE
     assert verdict([0.05], math.nan) == verdict([math.nan], 0.05) == UNKNOWN
 
 

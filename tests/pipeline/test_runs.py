@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +24,7 @@ from tests.checkerboard import N_ITEMS, N_USERS, checkerboard
 from tests.recommender.models import OPTIONS, profiles
 
 USERS, ITEMS = np.arange(N_USERS), np.arange(N_ITEMS)
+EPOCHS_OF_A_MINUTE = 20_000
 SPECS = [ModelSpec("bias_mf", "standard", mode, seed) for mode in ("none", "llm") for seed in (0, 1)]
 
 
@@ -37,13 +44,40 @@ def test_two_processes_train_what_one_trains(inputs: Inputs, tmp_path: Path) -> 
         np.testing.assert_allclose(*(model.score(USERS, ITEMS) for model in models), atol=1e-6)
 
 
-def test_an_error_names_the_row_and_keeps_what_is_finished(inputs: Inputs, tmp_path: Path) -> None:
+def test_an_error_names_the_row_at_once_and_keeps_what_is_finished(inputs: Inputs, tmp_path: Path) -> None:
     train_all(SPECS[:1], inputs, tmp_path)
     (tmp_path / SPECS[1].label).mkdir()
     (tmp_path / SPECS[1].label / "run.json").write_text("{}")
+    others = set(multiprocessing.active_children())
     with pytest.raises(ValueError, match=f"{SPECS[1].label} holds a run with other"):
-        train_all(SPECS[:2], inputs, tmp_path, jobs=2)
+        train_all(SPECS[1:3], inputs, tmp_path, jobs=2, epochs=EPOCHS_OF_A_MINUTE)
     assert (tmp_path / SPECS[0].label / "done.json").is_file()
+    assert not (tmp_path / SPECS[2].label / "done.json").exists(), "the other process was waited for"
+    assert set(multiprocessing.active_children()) == others
+
+
+@pytest.mark.skipif(os.name != "posix", reason="masks are POSIX's")
+@pytest.mark.parametrize("where", ["here", "in another thread"])
+def test_ctrl_c_while_processes_start_is_delayed_and_not_lost(where: str) -> None:
+    found: list[str] = []
+    asks = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    other = threading.Event()
+    thread = threading.Thread(target=lambda: (other.wait(), os.kill(os.getpid(), signal.SIGINT)))
+    thread.start()
+
+    def start() -> None:
+        with runs._interrupts_later():
+            if where == "here":
+                os.kill(os.getpid(), signal.SIGINT)
+            other.set()
+            thread.join()
+            found.append(subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True).stdout)
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert found == ["True\n"], "the start was cut in two, or the terminal's Ctrl-C would reach the new process"
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("preset", PRESETS)

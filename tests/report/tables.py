@@ -92,7 +92,8 @@ def extras(title: str = "A title") -> Extras:
             "weight": rng.integers(0, 9, 60),
         }
     )
-    found = MapPoints(points, "what is compared", (0.25, 0.125), {"user": 60, "item": 240, "new": 60})
+    totals = {"user": 60, "item": 240, "new": 60}
+    found = MapPoints(points, "what is compared", (0.25, 0.125), totals, "lightgcn-standard-llm")
     sample = Sample(f"user {title}", f"User identity: {title}", [title, "B"], 5, f"a model {title}", "2013-07-31")
     return Extras(pd.DataFrame(curves), found, [sample], notes=[f"A word more: {title}."])
 

@@ -9,12 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from reclm_hf.data.folder import file_sha256, write_json
 from reclm_hf.data.tables import read_parquet
+from reclm_hf.evaluation.report import write_files
 from reclm_hf.evaluation.report_format import SHORT, TITLES
+from reclm_hf.pipeline.published import CAVEATS
 from reclm_hf.report import page, sections
 from reclm_hf.report.extras import Extras
+from reclm_hf.report.own import own_record
 from reclm_hf.report.page import write_html
-from tests.report.tables import SCRIPT, extras, read_page, write_tables
+from reclm_hf.report.published_section import TITLE
+from tests.report.tables import MANIFEST, SCRIPT, extras, read_page, write_tables
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +157,7 @@ def test_every_plot_is_there_and_described(folder: Path) -> None:
 def test_cost_certificates_training_and_samples_are_told(folder: Path) -> None:
     found = read_page(folder)
     assert found.tables["Cost"][1:] == [
-        ["the whole run", "12.3", "1,234", "-", "-"],
+        ["the last call of the command", "12.3", "1,234", "-", "-"],
         ["60 profiles of the test cut, when they were written", "-", "-", "12,345", "678"],
     ]
     certificate = ["test", "2013-07-31 00:12 UTC", "60", "60", "55", "0", "3 of 200", "no leak found"]
@@ -162,6 +167,7 @@ def test_cost_certificates_training_and_samples_are_told(folder: Path) -> None:
     assert "User identity: A title Written from 5 items, as of 2013-07-31: A title B and 3 more" in found.text
     assert "A word more: A title." in found.text
     assert "37.5 % of the variance" in found.text
+    assert "had other calls before, which are not counted here" in found.text
 
 
 def test_texts_of_data_are_text(tmp_path: Path) -> None:
@@ -206,6 +212,107 @@ def test_without_the_optional_tables_each_section_says_so(folder: Path, tmp_path
     assert sum(tag == "svg" for tag, _ in found.elements) == 4
     with pytest.raises(FileNotFoundError, match=r"has no results\.parquet: run `reclm evaluate`"):
         write_html(tmp_path / "elsewhere")
+
+
+def test_what_another_run_left_in_the_folder_is_not_shown(folder: Path, tmp_path: Path) -> None:
+    """Results that were written into the folder of a run: its manifest, lists, strata and notes are of other rows."""
+    write_tables(tmp_path, label="another-model")
+    results = read_parquet(tmp_path / "results.parquet")
+    for name in ("beyond", "strata", "comparisons"):
+        (tmp_path / f"{name}.parquet").write_bytes((folder / f"{name}.parquet").read_bytes())
+    stale = MANIFEST | {"results_sha256": file_sha256(folder / "results.parquet")}
+    write_json(stale, tmp_path / "manifest.json")
+    write_html(tmp_path, strict=True)
+    found = read_page(tmp_path)
+    assert "lightgcn-standard-llm" not in found.text
+    for sentence in ("Comparisons", "The cost of the run", "Leak certificates"):
+        assert f"{sentence}: not kept by this run." in found.text
+    assert "Licence of the data" not in found.text
+    # The same manifest where it is of these results, or of a time at which none was named.
+    for fitting in ({"results_sha256": file_sha256(tmp_path / "results.parquet")}, {"fingerprint": "0123abcd"}):
+        assert own_record(tmp_path, MANIFEST | fitting, results) == MANIFEST | fitting
+    assert own_record(tmp_path, MANIFEST | {"fingerprint": "of other data"}, results) == {}
+
+
+def test_notes_are_kept_beside_the_report(folder: Path, tmp_path: Path) -> None:
+    for name in ("results", "comparisons"):
+        (tmp_path / f"{name}.parquet").write_bytes((folder / f"{name}.parquet").read_bytes())
+    results, comparisons = (read_parquet(tmp_path / f"{name}.parquet") for name in ("results", "comparisons"))
+    write_files(tmp_path, results, comparisons, notes=["Nothing was chosen & so on."], draws=10)
+    write_html(tmp_path, Extras(missing={"map": "left out"}), strict=True)
+    assert "Nothing was chosen & so on." in read_page(tmp_path).text
+    (tmp_path / "notes.json").write_text('{"notes": 3}')
+    with pytest.raises(ValueError, match=r"notes\.json does not hold the notes"):
+        write_html(tmp_path)
+
+
+def test_ours_stand_beside_the_published_figures(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "results.parquet").write_bytes((folder / "results.parquet").read_bytes())
+    results = read_parquet(tmp_path / "results.parquet")
+    chosen = results[(results["kind"] == "model") & (results["setting"] == "zero_shot")]
+    chosen = chosen[chosen["metric"].isin(["recall@20", "ndcg@20"])]
+    known = {"paper": 0.0683, "authors_code": np.nan, "ratio": 1.25, "verdict": "above", "source": "a paper, Table 1"}
+    published = chosen[["row", "setting", "metric"]].assign(ours=chosen["value"], low=0.1, high=0.2, seeds=2, **known)
+    published.to_parquet(tmp_path / "published.parquet")
+    write_html(tmp_path, strict=True)
+    found = read_page(tmp_path)
+    head, *lines = found.tables[TITLE]
+    assert head[3:6] == ["ours [least, greatest seed]", "seeds", "paper"]
+    assert lines == [
+        [line.row, "zero-shot", line.metric, f"{line.value:.4f} [0.1000, 0.2000]", "2", "0.0683", "-", "1.25", "above"]
+        for line in chosen.itertuples()
+    ]
+    assert "Source of figures: a paper, Table 1." in found.text
+    assert CAVEATS[0] in found.text
+    # Where no figure is known, nothing is said of any.
+    nothing = published.assign(seeds=1, paper=np.nan, ratio=np.nan, verdict="no figure known", source="")
+    nothing.to_parquet(tmp_path / "published.parquet")
+    write_html(tmp_path, strict=True)
+    found = read_page(tmp_path)
+    assert found.tables[TITLE][1][3:] == [f"{chosen['value'].iloc[0]:.4f}", "1", "-", "-", "-", "no figure known"]
+    assert "No published figure is known" in found.text
+    assert CAVEATS[0] not in found.text
+    # Of another run: the same rows, other figures.
+    published.assign(ours=published["ours"] + 0.01).to_parquet(tmp_path / "published.parquet")
+    write_html(tmp_path, strict=True)
+    assert TITLE not in read_page(tmp_path).text
+
+
+def test_training_without_validation_claims_no_choice(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "results.parquet").write_bytes((folder / "results.parquet").read_bytes())
+    curves = extras().curves
+    assert curves is not None
+    unmeasured = curves[curves["epoch"] > 0].assign(value=np.nan)
+    write_html(tmp_path, Extras(curves=unmeasured), strict=True)
+    found = read_page(tmp_path)
+    assert "a number of epochs that was fixed beforehand" in found.text
+    assert "Chosen epochs, with the value on validation" not in found.tables
+    shown = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "ring marks" not in shown
+    # One row of several was measured: only that one has chosen epochs.
+    one = curves[curves["row"] == "lightgcn-standard-llm"]
+    others = unmeasured[unmeasured["row"] != "lightgcn-standard-llm"]
+    write_html(tmp_path, Extras(curves=pd.concat([one, others])), strict=True)
+    lines = read_page(tmp_path).tables["Chosen epochs, with the value on validation"]
+    assert [line[0] for line in lines[1:]] == ["lightgcn-standard-llm"]
+
+
+def test_the_words_fit_the_plots(folder: Path) -> None:
+    """What marks mean, whose map it is, which view strata are of, and which pictures share a scale."""
+    found = read_page(folder)
+    for sentence in (
+        "Hollow triangles are placebos, profiles that carry less than the real ones",
+        "filled triangles mark better and worse",
+        "Of lightgcn-standard-llm: principal components of what is compared",
+        "parts of the people and of the items (catalogue)",
+        "Each picture has its own scale",
+        "difference in recall@20, catalogue",
+        "% of the weight",
+    ):
+        assert sentence in found.text, sentence
+    assert "say nothing of the person" not in found.text
+    maps = [attributes["aria-label"] or "" for tag, attributes in found.elements if tag == "svg"][-3:]
+    assert all(label.startswith("Map of lightgcn-standard-llm: ") for label in maps)
 
 
 def test_a_plot_that_fails_is_named_and_the_rest_stands(

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from reclm_hf.evaluation.plots import drawing, plain, to_svg
 from reclm_hf.pipeline.model_stage import Inputs, train_model
@@ -16,7 +17,7 @@ from reclm_hf.pipeline.specs import ModelSpec
 from reclm_hf.report.curves import CURVE_COLUMNS, read_curves
 from reclm_hf.report.extras import gather
 from reclm_hf.report.figure_curves import curves_svg
-from reclm_hf.report.figure_differences import comparison_svg
+from reclm_hf.report.figure_differences import comparison_svg, strata_svg
 from reclm_hf.report.people_map import MOST, map_points
 from reclm_hf.report.samples import SHOWN_EVIDENCE, sample_profiles
 from tests.checkerboard import checkerboard
@@ -63,21 +64,39 @@ def test_folders_without_a_record_have_no_curves_and_a_broken_one_is_named(run: 
 def test_training_in_which_nothing_was_chosen_has_a_picture_too() -> None:
     line = {"row": "a", "backbone": "ncf", "preset": "reference", "profile_mode": "none", "seed": 0, "best_epoch": 2}
     curves = pd.DataFrame([line | {"epoch": epoch, "loss": 1.0 / epoch, "value": np.nan} for epoch in (1, 2)])
-    assert "nothing was chosen on validation" in curves_svg(curves, "curves")
+    svg = curves_svg(curves, "curves")
+    assert "nothing was chosen on validation" in svg
+    assert "ring marks" not in svg
+
+
+def test_pairs_by_strata_have_one_scale_and_say_which_view() -> None:
+    ends = {
+        f"{end}{over}": value for over in ("", "_users", "_items") for end, value in (("low", 0.01), ("high", 0.02))
+    }
+    line = {"setting": "catalogue", "metric": "recall@20", "by": "history", "stratum": "68+", "place": 0, **ends}
+    line |= {"n_users": 1053, "share": 0.34, "a": "first", "b": "second", "difference": 0.015}
+    wide = line | {"a": "third", "difference": 0.5, "high_users": 0.9}
+    alone, both = (strata_svg(pd.DataFrame(lines), "first", "second", "s") for lines in ([line], [line, wide]))
+    texts = [text.text for text in ElementTree.fromstring(both).iter("{http://www.w3.org/2000/svg}text")]
+    assert "68+: 1,053 users, 34 % of the weight" in texts
+    assert "difference in recall@20, catalogue" in texts
+    assert "+0.8" in texts
+    assert "+0.8" not in alone
 
 
 @pytest.mark.parametrize(
     ("backbone", "preset", "mode", "space"),
     [
-        ("lightgcn", "floor_residual", "llm", "the model's score"),
-        ("bias_mf", "standard", "none", "the model's score"),
+        ("lightgcn", "floor_residual", "llm", "whose inner product is the personal part of the model's score"),
+        ("lightgcn", "standard", "none", "whose inner product is the model's score"),
         ("ncf", "standard", "llm", "profiles and item texts"),
     ],
 )
 def test_the_map_holds_users_items_and_new_items(backbone: str, preset: str, mode: str, space: str) -> None:
     model = untrained(backbone, preset, mode)
-    found = map_points(model)
+    found = map_points(model, name="mine")
     assert space in found.space
+    assert found.model == "mine"
     counts = found.points["kind"].value_counts().to_dict()
     assert counts == {kind: min(total, MOST[kind]) for kind, total in found.totals.items()}
     assert sum(found.totals.values()) == model.config.n_users + model.config.n_items
@@ -85,6 +104,19 @@ def test_the_map_holds_users_items_and_new_items(backbone: str, preset: str, mod
     # The plane is the best one: its variance is the share that is told.
     assert found.points[["x", "y"]].to_numpy().var(axis=0)[0] >= found.points["y"].var(ddof=0)
     pd.testing.assert_frame_equal(found.points, map_points(model).points)
+
+
+@pytest.mark.parametrize("preset", ["standard", "floor_residual"])
+def test_what_is_said_of_the_inner_product_is_so(preset: str) -> None:
+    """Of the score of a model as it ranks; told apart by whether something of the item is added for everybody."""
+    model = untrained("lightgcn", preset, "none")
+    served = model.served()
+    users = torch.arange(3)
+    product = served.user[users] @ served.item.T
+    added = served.scores(model.backbone, users, slice(None)) - product
+    torch.testing.assert_close(added, added[:1].expand_as(added), atol=1e-5, rtol=0)
+    constant = bool(torch.allclose(added, added[:, :1].expand_as(added), atol=1e-5))
+    assert constant == ("personal part" not in map_points(model).space)
 
 
 def test_a_model_without_a_common_space_has_no_map() -> None:

@@ -142,8 +142,6 @@ def test_where_nothing_moves_the_sentence_says_why() -> None:
     assert "no profile of this user is known; write one" in unwritten.changed
     weightless = answers.recommend_profile(tiny_world("bias_mf", trained=False), ALPHA, 5, "user-03")
     assert weightless.changed == "Nothing moves in the first 5: the new text changes no score."
-    again = answers.recommend_profile(world(), world().profiles["user-03"].profile, 5, "user-03")
-    assert again.changed == "Nothing moves: this is the profile as written."
     slight = answers.without_item(world(), "user-03", "005", 2)
     assert ids(slight.listed) == ids(slight.other)
     assert "but not enough to change the order there." in slight.changed
@@ -209,7 +207,8 @@ def test_an_interest_can_be_left_out() -> None:
     answer = answers.without_interest(world(), "user-03", " Beta FAN ", 5)
     assert answer.profile == "User identity: opera singer; User interests: beta stories, alpha tales"
     assert answer.compared_with == "with the profile as written"
-    assert ids(answer.other) == ids(answers.recommend_user(world(), "user-03", 5).listed)
+    written = answers.recommend_profile(world(), world().profiles["user-03"].profile, 5, "user-03")
+    assert ids(answer.other) == ids(written.listed)
     with pytest.raises(Sentence, match="does not say “gamma”: choose one of “beta fan”, “opera singer”"):
         answers.without_interest(world(), "user-03", "gamma")
     with pytest.raises(Sentence, match="No profile of this user is known"):

@@ -58,8 +58,8 @@ def test_an_item_finds_those_who_like_its_kind() -> None:
     for word, parity in (("alpha", 0), ("beta", 1)):
         answer = place_item(world(), f"{word} again", f"a {word} story", 20)
         assert {int(reader.user_id[-2:]) % 2 for reader in answer.readers} == {parity}
-        assert {int(item) % 2 for item, _, _ in answer.resembles} == {parity}
-        cosines = [cosine for _, _, cosine in answer.resembles]
+        assert {int(like.item_id) % 2 for like in answer.resembles} == {parity}
+        cosines = [like.cosine for like in answer.resembles]
         assert cosines == sorted(cosines, reverse=True)
         assert f"{word} fan" in answer.profile
 
@@ -90,11 +90,11 @@ def test_equal_scores_are_ranked_in_the_order_of_ties(wins: bool) -> None:
 
 
 def test_users_are_sampled_where_their_scores_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = {reader.user_id: reader.rank for reader in place_item(world(), TITLE, TEXT, 50).readers}
     monkeypatch.setattr(audience, "MOST_CELLS", 10 * 50)
     answers = [place_item(tiny_world(), TITLE, TEXT, 50) for _ in range(2)]
     assert len(answers[0].readers) == answers[0].rank_among_cold["users"] == 10
     assert answers[0] == answers[1]
-    whole = {reader.user_id: reader.rank for reader in place_item(world(), TITLE, TEXT, 50).readers}
     assert all(whole[reader.user_id] == reader.rank for reader in answers[0].readers)
 
 
@@ -120,13 +120,25 @@ def test_phrases_that_say_the_same_are_one() -> None:
 
 
 def test_a_language_model_writes_the_profile_where_there_is_one() -> None:
-    class Broken(TinyWriter):
-        def write_item(self, *given: Any, **named: Any) -> str:
-            raise ValueError("no profiler")
-
     written = place_item(tiny_world(writer=TinyWriter()), TITLE, TEXT)
     assert (written.profile, written.profile_from) == (TinyWriter.text, f"written by {GENERATOR}")
-    assert "nearest items" in place_item(tiny_world(writer=Broken()), TITLE, TEXT).profile_from
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, RuntimeError, None])
+def test_where_none_is_written_it_is_inferred_and_no_visitor_is_quoted(
+    error: type[Exception] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(TinyWriter):
+        def write_item(self, title: str, *given: Any, **named: Any) -> str:
+            if error is None:
+                return " "
+            raise error(f"{title} does not fit")
+
+    answer = place_item(tiny_world(writer=Broken(), trained=False), TITLE, TEXT)
+    assert "nearest items" in answer.profile_from
+    assert answer.profile.startswith("User identity: ")
+    assert TITLE not in caplog.text
+    assert ("could not be written" in caplog.text) is (error is not None)
 
 
 def test_a_model_whose_items_have_profiles_reads_the_new_one() -> None:
@@ -173,7 +185,16 @@ def test_the_title_is_said_once_and_first() -> None:
 
 def test_what_the_encoder_cuts_off_is_said() -> None:
     assert "reads the first 128 word pieces" in place_item(world(), "Beta", "word " * 200).note
+    # Fewer words than pieces are read, but long ones.
+    assert "reads the first 128 word pieces" in place_item(world(), "Beta", "antidisestablishment " * 100).note
     assert place_item(world(), "Beta", "word " * 20).note == ""
+
+
+def test_where_only_some_users_are_asked_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audience, "MOST_USERS", 5)
+    answer = place_item(tiny_world(trained=False), TITLE, TEXT)
+    assert answer.rank_among_cold["users"] == 5
+    assert answer.note == "Who would like it was asked of 5 users, drawn from 50: others may like it more."
 
 
 @pytest.mark.parametrize(

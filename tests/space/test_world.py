@@ -220,6 +220,18 @@ def test_many_ask_the_encoder_at_once() -> None:
     assert encoder.calls == 40
 
 
+def test_the_encoder_counts_what_it_cuts_off(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    rule = Tokenizer(models.WordPiece({"[UNK]": 0, "long": 1, "##er": 2}, unk_token="[UNK]"))
+    rule.pre_tokenizer = pre_tokenizers.Whitespace()
+    encoder = SharedEncoder("none", max_length=4)
+    encoder._loaded = (PreTrainedTokenizerFast(tokenizer_object=rule, unk_token="[UNK]"), None)
+    encoder._loaded[0](["longer"], truncation=True, max_length=1)  # as a call before has left it
+    assert [encoder.pieces(text) for text in ("long", "longer", "longer longer longer")] == [1, 2, 6]
+
+
 def test_a_warm_up_that_fails_is_said(caplog: pytest.LogCaptureFixture) -> None:
     SharedEncoder("nobody/nothing").warm().join(60)
     assert "nobody/nothing could not be loaded" in caplog.text

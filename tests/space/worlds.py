@@ -33,6 +33,10 @@ class TinyEncoder:
         self.texts += texts
         return np.stack([_vector(text) for text in texts]) if len(texts) else np.zeros((0, WIDTH), dtype=np.float32)
 
+    def pieces(self, text: str) -> int:
+        """A long word is several pieces, as in a real vocabulary; two more for the ends."""
+        return 2 + sum(1 + len(word) // 8 for word in text.split())
+
 
 class TinyWriter:
     """Stands in for a language model: it always writes the same profile."""

@@ -172,6 +172,16 @@ def show(output: Path, names: list[str]) -> None:
         print(f"{backbone:<16}R@20 mean {np.mean(values):.4f} ({listed}); {theirs}")
 
 
+def _is_there(path: Path, epochs: int) -> bool:
+    """Whether a run is finished. Raises ValueError for one of other epochs: a table must not mix them."""
+    if not path.is_file():
+        return False
+    found = json.loads(path.read_text())
+    if "curve" in found and found["epochs"] != epochs:
+        raise ValueError(f"{path}: holds {found['epochs']} epochs, not {epochs}: give another --output, or delete it.")
+    return True
+
+
 def main() -> None:
     """Make what is missing, each in its own process, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -191,7 +201,7 @@ def main() -> None:
         return
     load(args.folder)  # texts are encoded here, so that the encoder is in no run's memory
     for name in runs:
-        if not (args.output / f"{name}.json").is_file():
+        if not _is_there(args.output / f"{name}.json", args.epochs):
             print(name, flush=True)
             subprocess.run([sys.executable, __file__, *sys.argv[1:], "--run", name], check=True)
     show(args.output, list(runs))
