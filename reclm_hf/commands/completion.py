@@ -88,7 +88,8 @@ def commands(parser: argparse.ArgumentParser, path: str = "") -> Iterator[Comman
     below = {name: child for group in subparsers_of(parser) for name, child in group.choices.items()}
     said = {choice.dest: choice.help or "" for group in subparsers_of(parser) for choice in group._choices_actions}
     several = [flag for action in parser._actions if action.nargs in ("+", "*") for flag in action.option_strings]
-    yield Command(path, options, values, several, Offer((*free.words, *below), free.disk), {name: said[name] for name in below})
+    children = {name: said[name] for name in below}
+    yield Command(path, options, values, several, Offer((*free.words, *below), free.disk), children)
     for name, child in below.items():
         yield from commands(child, f"{path} {name}".strip())
 
@@ -183,7 +184,7 @@ def _cases(found: list[Command]) -> str:
     for command in found:
         for flag, offer in command.values.items():
             values.append(f'        "{command.path} {flag}") {_set(offer)} return ;;')
-        several += [f'        "{command.path} {flag}") {_set(command.values[flag])} return ;;' for flag in command.several]
+            several += values[-1:] if flag in command.several else []
         free.append(f'        "{command.path}") {_set(command.free)} ;;')
         options.append(f'        "{command.path}") reclm_words="{" ".join(command.options)}" ;;')
     paths = "|".join(f'"{_parted(command.path)}"' for command in found if command.path)
@@ -218,7 +219,9 @@ _FISH = """\
 # Whether the longest command that the words before the cursor begin with is the one of these words.
 function __reclm_at
     set -l path ''
-    for word in (commandline -opc)[2..]
+    set -l words (commandline -opc)
+    set -e words[1]
+    for word in $words
         switch "$path $word"
             case %s
                 set path (string trim -- "$path $word")

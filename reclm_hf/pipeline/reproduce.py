@@ -89,7 +89,7 @@ def load_release(folder: Path) -> tuple[Splits, str]:
 
 def _counts(data: Interactions) -> dict[str, int]:
     """By which MIND is known, whatever its folder is called."""
-    in_test = int(np.count_nonzero(data.in_test))
+    in_test = 0 if data.in_test is None else int(data.in_test.sum())
     return {"users": data.n_users, "train": len(data.user) - in_test, "test": in_test}
 
 

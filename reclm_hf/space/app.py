@@ -72,9 +72,10 @@ def start(
         _prepare(world)
         while block and page.is_running:
             time.sleep(0.1)  # gradio's own wait takes Ctrl-C for itself, and says so on stdout
-    except BaseException:
+    except BaseException as end:
         page.close(verbose=False)
-        raise
+        if type(end) is not KeyboardInterrupt:  # a command has a kind of its own, and says what it tells
+            raise
     return url
 
 

@@ -128,10 +128,10 @@ ANNOUNCE = """
 () => {
   const said = document.body.appendChild(document.createElement('div'));
   said.id = 'said'; said.className = 'unseen'; said.role = 'status';
-  new MutationObserver(changes => {
-    const found = changes.flatMap(change => [...change.addedNodes].map(
-      node => (node.matches?.('.says') ? node : node.querySelector?.('.says'))).filter(Boolean));
-    if (found.length) said.textContent = found.map(each => each.textContent).join(' ');
-  }).observe(document.body, {childList: true, subtree: true});
+  new MutationObserver(() => {
+    const shown = [...document.querySelectorAll('.says')].filter(each => each.checkVisibility());
+    const text = shown.map(each => each.textContent).join(' ');
+    if (text !== said.textContent) said.textContent = text;
+  }).observe(document.body, {childList: true, subtree: true, characterData: true});
 }
 """

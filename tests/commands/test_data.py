@@ -223,10 +223,3 @@ def test_every_leaf_has_the_common_options(capsys: pytest.CaptureFixture[str]) -
         with pytest.raises(SystemExit):
             build_parser().parse_args([*leaf, "--help"])
         assert {"--json", "--debug"} <= set(capsys.readouterr().out.replace("[", " ").replace("]", " ").split())
-
-
-def test_without_a_command_the_usage_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main([])
-    assert caught.value.code == 2
-    assert "COMMAND" in capsys.readouterr().err

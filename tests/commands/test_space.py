@@ -138,7 +138,7 @@ def test_it_ends_with_ctrl_c(run: Path, loading: bool) -> None:
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        bufsize=0,  # else what is read ahead with the first line is lost to `communicate`
+        bufsize=0,  # else what is read ahead with the first line is not in `out`
         env=os.environ | quiet,
         # A shell may have started these tests with SIGINT ignored, which the command would respect.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
@@ -155,6 +155,6 @@ def test_it_ends_with_ctrl_c(run: Path, loading: bool) -> None:
         finally:
             process.kill()
     assert process.returncode == 130
-    assert [line.split()[0] for line in out.decode().splitlines()] == ["recommender"]
+    assert b"Keyboard" not in out
     assert err.decode().startswith("reclm: interrupted.")
     assert err.count(b"\n") == 2

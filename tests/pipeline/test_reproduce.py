@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 from pathlib import Path
@@ -148,6 +149,20 @@ def test_verdicts() -> None:
     assert verdict([0.05, 0.07], 0.08) == BELOW
     assert verdict([0.05], 0.08) == SINGLE
     assert verdict([0.05], math.nan) == verdict([math.nan], 0.05) == UNKNOWN
+
+
+def test_the_benchmark_mixes_no_runs_of_other_epochs(repository: Path, tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("mind", repository / "training" / "benchmarks" / "mind_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    done = tmp_path / "bias_mf-0.json"
+    assert not script._is_there(done, 50)
+    done.write_text(json.dumps({"curve": [], "epochs": 50}))
+    assert script._is_there(done, 50)
+    with pytest.raises(ValueError, match="holds 50 epochs, not 20"):
+        script._is_there(done, 20)
 
 
 def test_data_of_another_protocol_get_no_figures_beside_them() -> None:

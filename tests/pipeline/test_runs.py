@@ -62,7 +62,12 @@ def test_ctrl_c_while_processes_start_is_delayed_and_not_lost(where: str) -> Non
     found: list[str] = []
     asks = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
     other = threading.Event()
-    thread = threading.Thread(target=lambda: (other.wait(), os.kill(os.getpid(), signal.SIGINT)))
+
+    def interrupt() -> None:
+        other.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
     thread.start()
 
     def start() -> None:
