@@ -147,9 +147,9 @@ def test_it_ends_with_ctrl_c(run: Path, loading: bool) -> None:
             assert process.stdout is not None
             url = process.stdout.readline().decode().split()[-1]
             if not loading:
-                body = {"data": ["user-03"]}
+                body = {"data": ["user-03", 3]}
                 event = httpx.post(f"{url}gradio_api/call/recommend_user", json=body).json()["event_id"]
-                assert "complete" in httpx.get(f"{url}gradio_api/call/recommend_user/{event}", timeout=60).text
+                assert "event: " in httpx.get(f"{url}gradio_api/call/recommend_user/{event}", timeout=60).text
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=60)
         finally:
