@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 # Before any test module imports a library that reads them, once, at import. One thread each (torch and BLAS alike):
@@ -14,6 +15,11 @@ os.environ.update(
     HF_HUB_DISABLE_TELEMETRY="1",
     TOKENIZERS_PARALLELISM="false",
 )
+
+# A shell starts what runs in its background with Ctrl-C ignored, and children inherit that: the tests that send it would
+# wait for what never comes.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import hypothesis
 import pytest
