@@ -16,8 +16,8 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
 )
 
-# A shell starts what runs in its background with Ctrl-C ignored, and children inherit that: the tests that send it would
-# wait for what never comes.
+# A shell starts what runs in its background with Ctrl-C ignored, and children inherit that: the tests that send it
+# would wait for what never comes.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

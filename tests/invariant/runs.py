@@ -29,8 +29,13 @@ DRAWN = frozenset({"ppo", "rloo", "grpo"})
 
 def run(stage: str, folder: Path) -> Curves:
     """Run a stage in an empty folder; name -> one value a step, as far as the step has one."""
-    logging.getLogger("reclm_hf").setLevel(logging.ERROR)
-    log = _STAGES[stage](folder)
+    ours = logging.getLogger("reclm_hf")
+    level = ours.level
+    ours.setLevel(logging.ERROR)
+    try:
+        log = _STAGES[stage](folder)
+    finally:
+        ours.setLevel(level)  # other tests of this process read what is logged
     return {name: [float(entry[name]) for entry in log if name in entry] for name in FIGURES[stage]}
 
 
