@@ -172,12 +172,21 @@ def _forget() -> None:
     importlib.invalidate_caches()
 
 
+def _apis() -> list[Any]:
+    """The objects that functions of the libraries are methods of, each once."""
+    values = [value for module in library_modules().values() for value in [*vars(module).values()]]
+    owners = {id(owner): owner for owner in (getattr(value, "__self__", None) for value in values)}
+    return [owner for owner in owners.values() if type(owner).__name__ == "HfApi"]
+
+
 def _point_singletons(patch: pytest.MonkeyPatch, endpoint: str) -> None:
     """The objects that functions such as `huggingface_hub.create_repo` are methods of; they keep an endpoint."""
     from huggingface_hub import file_download, hf_api, hf_file_system
     from huggingface_hub.utils import _http
 
     patch.setattr(hf_api.api, "endpoint", endpoint)
+    for bound in _apis():  # functions that a library took from another one than that
+        patch.setattr(bound, "endpoint", endpoint)
     patch.setattr(hf_file_system.hffs, "endpoint", endpoint)
     patch.setattr(hf_file_system.hffs._api, "endpoint", endpoint)
     patch.setattr(_http, "_HUB_ORIGINS", frozenset({_http._url_origin(endpoint)}))
