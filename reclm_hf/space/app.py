@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .settings import Settings
@@ -57,14 +59,15 @@ def start(
     Raises:
         ValueError, OSError: as `load_world` and `from_pretrained`; OSError: the port is taken.
     """
-    if isinstance(source, Settings):
-        from .world import load_world
+    with _no_collections():
+        if isinstance(source, Settings):
+            from .world import load_world
 
-        world = load_world(source)
-    else:
-        world = source
-    page = build(world)
-    url = serve(page, host, port, share=share)
+            world = load_world(source)
+        else:
+            world = source
+        page = build(world)
+        url = serve(page, host, port, share=share)
     if ready is not None:
         ready(url)
     # The page is there first: what its answers need takes longer than the page, and would hold it up.
@@ -113,6 +116,18 @@ def _prepare(world: World) -> None:
             world.writer.load()
         except (OSError, ValueError) as error:
             log.warning("%s", error)  # the page says so to whoever asks for a profile
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Without Python's collector, which finds nothing to free among what modules make as they load."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _import_gradio() -> Any:
