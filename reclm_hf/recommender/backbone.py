@@ -67,6 +67,13 @@ class Backbone(nn.Module):
         """user [U, w] and item [I, w] -> the representations that are scored, [U, w] and [I, w]."""
         return user, item
 
+    def rows(self, initial: Tables, adjacency: Adjacency | None, users: torch.Tensor, items: torch.Tensor) -> Tables:
+        """Those of `forward` that a batch asks for: rows users [B] and items [C], int64 -> [B, w] and [C, w].
+
+        Backbones without a graph are given these rows only, and have nothing to choose.
+        """
+        return initial
+
     def item_layers(self, user: torch.Tensor, item: torch.Tensor, adjacency: Adjacency | None) -> list[torch.Tensor]:
         """[I, w] item rows that a user attached to the graph hears from, one a layer; none without a graph."""
         return []

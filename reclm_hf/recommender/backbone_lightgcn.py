@@ -36,6 +36,28 @@ class LightGCN(Backbone):
         combined = self._combine(layers, graph.degree == 0)
         return combined[: len(user)], combined[len(user) :]
 
+    def rows(self, initial: Tables, adjacency: Adjacency | None, users: torch.Tensor, items: torch.Tensor) -> Tables:
+        """See the base class. What the last layers hold of other nodes is not computed."""
+        graph, (user, item) = _required(adjacency), initial
+        degree = graph.degree.split([len(user), len(item)])
+        halves, last = graph.halves(len(user)), self.n_layers
+        batch = halves.some_users(users)
+        user_rows, item_rows = [user.index_select(0, users)], [item.index_select(0, items)]
+        for number in range(1, last + 1):
+            user_rows.append(batch.next(item, user_rows[-1]))
+            if number == last and self.reference:
+                break
+            heard = halves.to_items(item, user)
+            if not self.reference:
+                item_rows.append(heard.index_select(0, items))
+            # The items of the layer before the last are heard by the batch's users; its users by nobody in `reference`.
+            if number < last - self.reference:
+                user = halves.to_users(item, user)
+            item = heard
+        if self.reference:
+            return sum_of(user_rows), item_rows[0]
+        return self._combine(user_rows, degree[0][users] == 0), self._combine(item_rows, degree[1][items] == 0)
+
     def item_layers(self, user: torch.Tensor, item: torch.Tensor, adjacency: Adjacency | None) -> list[torch.Tensor]:
         """Item rows of layers 0 .. K - 1, which make the user rows of layers 1 .. K."""
         graph = _required(adjacency)

@@ -51,19 +51,19 @@ def history_features(split: Split, item_text: np.ndarray, half_life_days: float 
 
 def history_state(model: RecLMRecommender, split: Split) -> HistoryState:
     """The state of an earlier cut for a model built at a later one: what a training episode is scored from."""
-    item_text = model.item_text.numpy()
+    device, item_text = model.device, model.item_text.cpu().numpy()
     features = history_features(split, item_text, model.config.half_life_days)
     adjacency = None
     if model.graph is not None:
         history = normalized_adjacency(split.history_matrix(), model.config.reference)
-        adjacency = Adjacency(*history, split.n_users + split.n_items)
+        adjacency = Adjacency(*(part.to(device) for part in history), split.n_users + split.n_items)
     expected = item_text @ features.ridge_weight + features.ridge_bias
     state = model.state()._replace(
-        item_warm=torch.from_numpy(split.warm.astype(np.float32)),
+        item_warm=torch.from_numpy(split.warm.astype(np.float32)).to(device),
         adjacency=adjacency,
-        user_text=torch.from_numpy(features.user_text),
-        popularity=torch.from_numpy(features.popularity),
-        text_popularity=torch.from_numpy(expected.astype(np.float32)),
+        user_text=torch.from_numpy(features.user_text).to(device),
+        popularity=torch.from_numpy(features.popularity).to(device),
+        text_popularity=torch.from_numpy(expected.astype(np.float32)).to(device),
     )
     if model.config.profile_mode == "raw_text" and model.config.user_profiles:
         return state._replace(user_profile=state.user_text)  # nothing of the block to be predicted

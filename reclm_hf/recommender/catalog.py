@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,16 @@ import numpy as np
 from .files import read_string_lists, read_strings, read_tensors, require_short, write_atomically, write_strings
 from .integrity import renew_hashes
 from .lookup import index_of, positions_of, unknown_category
-from .ranking import BLOCK_CELLS, RankedBlock, Recommendations, block_users, rank_blocks, tie_order, top_k
+from .ranking import (
+    BLOCK_CELLS,
+    RankedBlock,
+    Recommendations,
+    block_users,
+    every_position,
+    rank_blocks,
+    tie_order,
+    top_k,
+)
 
 if TYPE_CHECKING:
     from .batch import Written
@@ -133,10 +142,11 @@ class Catalog:
         wanted = set(categories)
         if not wanted:
             raise ValueError("the list of categories is empty: name at least one, or leave it out for all items")
-        unknown = wanted.difference(chain.from_iterable(self.categories))
+        outside = np.fromiter(map(wanted.isdisjoint, self.categories), dtype=bool, count=self.n_items)
+        unknown = wanted.difference(chain.from_iterable(compress(self.categories, ~outside)))
         if unknown:
             raise ValueError(unknown_category(min(unknown), self.categories))
-        return np.array([not wanted.isdisjoint(names) for names in self.categories], dtype=bool)
+        return ~outside
 
     def add_items(
         self, item_ids: Sequence[str], titles: Sequence[str], categories: Sequence[Sequence[str]] | None = None
@@ -215,6 +225,8 @@ def eligible_items(
         KeyError: an id is not in the catalogue; the message names it.
         ValueError: an unknown category, or a single string in place of a list.
     """
+    if candidates is None and categories is None and deny is None and recommendable is None:
+        return every_position(catalog.n_items)
     passes = np.ones(catalog.n_items, dtype=bool) if recommendable is None else recommendable.copy()
     if candidates is not None:
         listed = np.zeros(catalog.n_items, dtype=bool)

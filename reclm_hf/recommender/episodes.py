@@ -11,7 +11,9 @@ import torch
 from reclm_hf.data.splits import Split, blocks
 
 from .build import history_state
+from .precision import autocast
 from .profile_fit import ProfileFit
+from .shares import current_share, take_step
 from .state import HistoryState
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ class Episode:
         item = torch.cat([ranking.candidates[ranking.target[1]] for ranking in self.rankings])
         if len(user) <= _ANCHORS:
             return user, item
-        chosen = torch.from_numpy(rng.choice(len(user), _ANCHORS, replace=False))
+        chosen = torch.from_numpy(rng.choice(len(user), _ANCHORS, replace=False)).to(user.device)
         return user[chosen], item[chosen]
 
 
@@ -92,7 +94,9 @@ class EpisodeEpochs:
         n_blocks: int,
         first: int = 3,
         profile_fit: ProfileFit | None = None,
+        precision: str = "float32",
     ) -> None:
+        self.precision = precision
         parts = blocks(split, n_blocks)[first - 1 :]
         rng = np.random.default_rng(model.config.seed)
         self.episodes = [_episode(model, _state(model, part, profile_fit), part, rng) for part in parts]
@@ -105,17 +109,19 @@ class EpisodeEpochs:
 
     def run(self, model: RecLMRecommender, optimizer: torch.optim.Optimizer, rng: np.random.Generator) -> float:
         """Train on every episode once, in random order; the mean loss."""
-        total = 0.0
+        total, share = torch.zeros((), device=model.device), current_share()
         for number in rng.permutation(len(self.episodes)):
             episode = self.episodes[number]
             optimizer.zero_grad(set_to_none=True)
-            scored = model.encode_parts(episode.state)
-            loss = torch.stack([ranking.loss(scored, model.backbone) for ranking in episode.rankings]).sum()
-            loss = loss + model.contrastive_loss(scored.initial, episode.state, *episode.pairs(rng))
-            loss.backward()
-            optimizer.step()
-            total += float(loss.detach())
-        return total / len(self.episodes)
+            with autocast(model.device, self.precision):
+                scored = model.encode_parts(episode.state)
+                loss = torch.stack([ranking.loss(scored, model.backbone) for ranking in episode.rankings]).sum()
+                loss = loss + model.contrastive_loss(scored.initial, episode.state, *episode.pairs(rng))
+            # An episode is one batch, whose softmaxes are not divided: several processes all compute it, and agree.
+            (loss / share.count).backward()
+            take_step(model, optimizer, share)
+            total += loss.detach()
+        return float(total) / len(self.episodes)
 
 
 def _state(model: RecLMRecommender, part: Split, profile_fit: ProfileFit | None) -> HistoryState:
@@ -125,7 +131,9 @@ def _state(model: RecLMRecommender, part: Split, profile_fit: ProfileFit | None)
 
 
 def _episode(model: RecLMRecommender, state: HistoryState, part: Split, rng: np.random.Generator) -> Episode:
-    popular = np.argsort(-np.where(part.warm, state.popularity.numpy(), -np.inf), kind="stable")[:_WARM_CANDIDATES]
+    popular = np.argsort(-np.where(part.warm, state.popularity.cpu().numpy(), -np.inf), kind="stable")[
+        :_WARM_CANDIDATES
+    ]
     warm = np.zeros(part.n_items, dtype=bool)
     warm[popular] = part.warm[popular]
     chosen = [mask for mask in (warm, part.cold) if mask[part.target_item].any()]
@@ -154,13 +162,14 @@ def _ranking(
             np.stack([row[part.target_user], column[part.target_item]]),
         )
     )
-    item_text = model.item_text[candidates]
+    rows, columns = (torch.from_numpy(index.astype(np.int64)).to(model.device) for index in (users, candidates))
+    item_text = model.item_text[columns]
     return Ranking(
-        users=torch.from_numpy(users.astype(np.int64)),
-        candidates=torch.from_numpy(candidates),
-        text=state.user_text[users] @ item_text.T,
-        profile=None if model.profile_gain is None else state.user_profile[users] @ item_text.T,
-        seen=torch.from_numpy(seen),
-        target=torch.from_numpy(target),
-        weight=torch.from_numpy((1.0 / np.bincount(target[0])[target[0]]).astype(np.float32)),
+        users=rows,
+        candidates=columns,
+        text=state.user_text[rows] @ item_text.T,
+        profile=None if model.profile_gain is None else state.user_profile[rows] @ item_text.T,
+        seen=torch.from_numpy(seen).to(model.device),
+        target=torch.from_numpy(target).to(model.device),
+        weight=torch.from_numpy((1.0 / np.bincount(target[0])[target[0]]).astype(np.float32)).to(model.device),
     )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+
+from .bipartite import Bipartite, Product
 
 
 def normalized_adjacency(history: Any, self_loops: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
@@ -48,6 +52,7 @@ class Adjacency:
         self.degree = counts  # [N] entries of a row, a self-loop counts
         self._pointers = torch.zeros(n_nodes + 1, dtype=torch.int32, device=value.device)
         self._pointers[1:] = counts.cumsum(0)
+        self._halves: Bipartite | None = None
 
     @cached_property
     def matrix(self) -> torch.Tensor:
@@ -60,11 +65,16 @@ class Adjacency:
         # Sorted by column, then row, the entries of a symmetric structure are the transposed ones in order.
         return torch.argsort(self.column.long() * self.n_nodes + self.row.long())
 
+    def halves(self, n_users: int) -> Bipartite:
+        """The blocks between users and items; users are the first `n_users` nodes."""
+        if self._halves is None:
+            with _no_warning():
+                self._halves = Bipartite(torch.stack([self.row, self.column]), self.value, self.n_nodes, n_users)
+        return self._halves
+
     def with_values(self, value: torch.Tensor) -> torch.Tensor:
         """[N, N] sparse CSR of the same structure; entries of value 0 are kept."""
-        with warnings.catch_warnings():
-            # "Sparse CSR tensor support is in beta": said once a process, to nobody's use.
-            warnings.filterwarnings("ignore", message="Sparse")
+        with _no_warning():
             return torch.sparse_csr_tensor(
                 self._pointers,
                 self.column.contiguous(),
@@ -75,24 +85,19 @@ class Adjacency:
 
     def propagate(self, x: torch.Tensor) -> torch.Tensor:
         """A @ x, [N, d] -> [N, d]."""
-        return _Product.apply(self.matrix, self.matrix, x)
+        return Product.apply(self.matrix, self.matrix, x)
 
     def propagate_with(self, value: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """The same for other values [n] of the same structure, symmetric or not."""
-        return _Product.apply(self.with_values(value), self.with_values(value[self.twin]), x)
+        return Product.apply(self.with_values(value), self.with_values(value[self.twin]), x)
 
 
-class _Product(torch.autograd.Function):
-    """A @ x with A's transpose at hand: the gradient is A' @ g, and nothing is transposed on the way."""
-
-    @staticmethod
-    def forward(context: Any, matrix: torch.Tensor, transposed: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        context.transposed = transposed
-        return matrix @ x
-
-    @staticmethod
-    def backward(context: Any, gradient: torch.Tensor) -> tuple[None, None, torch.Tensor]:
-        return None, None, context.transposed @ gradient.contiguous()
+@contextmanager
+def _no_warning() -> Iterator[None]:
+    """Without "Sparse CSR tensor support is in beta", which is said once a process, to nobody's use."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse")
+        yield
 
 
 class Graph(nn.Module):

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from .precision import in_full
+from .shares import WHOLE, Share
+
 # Cells of one block of similarities, [anchors, table] float32: 16 MiB stay in the cache.
 _BLOCK_CELLS = 2**22
+# Sums of exp(40) are far from the largest float32, exp(-40) from the smallest: no maximum need be looked for.
+_SAFE_EXPONENT = 40.0
 
 
 def bpr(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
     """Bayesian personalised ranking (Rendle et al. 2009): mean -log sigmoid(positive - negative), [B] and [B]."""
     return -functional.logsigmoid(positive - negative).mean()
+
+
+def squared_norm(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Sum of the squares of all entries, a scalar; one pass forward and one back, with no other temporaries."""
+    return torch.stack([_SquaredNorm.apply(tensor) for tensor in tensors]).sum()
+
+
+class _SquaredNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: torch.Tensor) -> torch.Tensor:
+        context.save_for_backward(x)
+        flat = x.reshape(-1)
+        return torch.dot(flat, flat)
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return context.saved_tensors[0] * (2 * gradient)
 
 
 def info_nce(
@@ -24,6 +48,7 @@ def info_nce(
     temperature: float,
     whole_table: bool,
     known: torch.Tensor | None = None,
+    share: Share = WHOLE,
 ) -> torch.Tensor:
     """InfoNCE over cosines: an anchor's row in the first view is to be nearest to its own row in the second.
 
@@ -32,43 +57,51 @@ def info_nce(
         whole_table: contrast with all rows of the second view and count repeated anchors as often as they occur
             (the preset `reference`), instead of with the batch's distinct rows (SGL, eq. 10 there).
         known: [n] bool, with `whole_table` the rows that the table consists of, beside the anchors; None means all.
+        share: which of several processes this is; each takes some of the anchors, and their losses add up.
 
     Memory is bounded: against a whole table, the gradient is taken block by block along with the loss.
     """
     if not whole_table:
         anchors = anchors.unique()
         second = functional.normalize(second[anchors], dim=-1)
-        target = torch.arange(len(anchors), device=anchors.device)
-        return functional.cross_entropy(functional.normalize(first[anchors], dim=-1) @ second.T / temperature, target)
-    first, target = first[anchors], anchors
+        target = share.of(torch.arange(len(anchors), device=anchors.device))
+        cosine = functional.normalize(first[share.of(anchors)], dim=-1) @ second.T
+        return functional.cross_entropy(cosine / temperature, target, reduction="sum") / len(anchors)
+    first, target = first[share.of(anchors)], share.of(anchors)
     if known is not None:
         known = known.index_fill(0, anchors, True)
-        second, target = second[known], (known.cumsum(0) - 1)[anchors]
+        second, target = second[known], (known.cumsum(0) - 1)[target]
     first, second = functional.normalize(first, dim=-1), functional.normalize(second, dim=-1)
-    return _WholeTable.apply(first, second, target, temperature) / len(anchors)
+    with in_full(first.device):
+        return _WholeTable.apply(first.float(), second.float(), target, temperature) / len(anchors)
 
 
 class _WholeTable(torch.autograd.Function):
-    """The summed cross-entropy of anchors [B, w] whose own rows in the table [n, w] are `target` [B]."""
+    """The summed cross-entropy of anchors [B, w] whose own rows in the table [n, w] are `target` [B].
+
+    Rows have length 1, so that similarities are bounded by 1 / temperature. Each block of similarities is written, turned
+    into exponentials, and read by its sum and by two products; normalising is left to the narrow sides of the products.
+    """
 
     @staticmethod
     def forward(
         context: Any, anchors: torch.Tensor, table: torch.Tensor, target: torch.Tensor, temperature: float
     ) -> torch.Tensor:
-        scaled, columns = anchors / temperature, table.T.contiguous()
+        scaled, columns, own = anchors / temperature, table.T.contiguous(), table[target]
         size = max(1, _BLOCK_CELLS // len(table))
-        total, to_anchors, to_table = anchors.new_zeros(()), torch.empty_like(anchors), torch.zeros_like(table)
-        for block, own_row, gradient in zip(
-            scaled.split(size), target.unsqueeze(1).split(size), to_anchors.split(size), strict=True
-        ):
-            share = block @ columns  # turned in place into the softmax, then into its gradient
-            own, largest = share.gather(1, own_row), share.amax(1, keepdim=True)
-            mass = share.sub_(largest).exp_().sum(1, keepdim=True)
-            total += (mass.log() + largest - own).sum()
-            share.div_(mass).scatter_add_(1, own_row, torch.full_like(own, -1.0))
-            torch.mm(share, table, out=gradient)
-            to_table.addmm_(share.T, block)
-        context.save_for_backward(to_anchors / temperature, to_table)
+        buffer = table.new_empty(min(size, len(scaled)), len(table))
+        total, to_anchors, to_table = -(scaled * own).sum(), torch.empty_like(anchors), torch.zeros_like(table)
+        for block, gradient in zip(scaled.split(size), to_anchors.split(size), strict=True):
+            share = torch.mm(block, columns, out=buffer[: len(block)])
+            if 1 / temperature > _SAFE_EXPONENT:
+                largest = share.amax(1, keepdim=True)
+                share, total = share.sub_(largest), total + largest.sum()
+            mass = share.exp_().sum(1, keepdim=True)
+            total += mass.log().sum()
+            torch.mm(share, table, out=gradient).div_(mass)
+            to_table.addmm_(share.T, block / mass)
+        to_table.index_add_(0, target, scaled, alpha=-1)
+        context.save_for_backward((to_anchors - own) / temperature, to_table)
         return total
 
     @staticmethod

@@ -23,15 +23,17 @@ from .backbone_lightgcn import LightGCN
 from .backbone_ncf import NCF
 from .backbone_sgl import SGL
 from .backbone_simgcl import SimGCL
+from .batch_rows import BatchRows, distinct
 from .catalog import CatalogRecommender
 from .configuration_reclm_recommender import RecLMRecommenderConfig
 from .floors import Floors, by_warmth
 from .fusion import ProfileFusion, SharedFusion, mlp
 from .graph import Graph
-from .losses import bpr, info_nce
+from .losses import bpr, info_nce, squared_norm
 from .persistence import PersistenceMixin
 from .representations import Memory, PairTables, Representations, ScoreParts, T
 from .serving import ServingMixin
+from .shares import WHOLE, Share
 from .state import HistoryState
 from .weights import initialise
 
@@ -161,18 +163,32 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
             return parts.backbone
         return parts.backbone._replace(user=torch.cat(user, dim=1), item=torch.cat(item, dim=1))
 
-    def encode_parts(self, state: HistoryState) -> ScoreParts:
-        """The terms apart; see `ScoreParts`."""
+    def encode_parts(self, state: HistoryState, batch: BatchRows | None = None) -> ScoreParts:
+        """The terms apart; see `ScoreParts`.
+
+        Args:
+            batch: the rows to encode, users [B] and items [C]; None encodes all.
+        """
         warm = state.item_warm.unsqueeze(1)  # [I, 1]
         if self.training and self.config.id_dropout:
             warm = warm * (torch.rand_like(warm) >= self.config.id_dropout)
-        initial = (self.initial_users(self.user_embedding.weight, state.user_profile), self.initial_items(state, warm))
-        user, item = self.backbone(*initial, state.adjacency)
-        bias = item.new_zeros(len(item)) if self.item_bias is None else (self.item_bias.weight * warm).squeeze(1)
-        gate = torch.ones_like(warm)
+        scored, used = (state, warm) if batch is None else (batch.state, warm[batch.items])
+        if batch is None or self.backbone.needs_graph:  # every node may be heard
+            initial = self._initial(state, warm, self.user_embedding.weight, _weight(self.item_embedding))
+        else:
+            initial = self._initial(scored, used, batch.user_ids, batch.item_ids)
+        if batch is None:
+            user, item = self.backbone(*initial, state.adjacency)
+        else:
+            user, item = self.backbone.rows(initial, state.adjacency, batch.users, batch.items)
+        bias = item.new_zeros(len(item))
+        if self.item_bias is not None:
+            table = self.item_bias.weight if batch is None else self.item_bias(batch.items)
+            bias = (table * used).squeeze(1)
+        gate = torch.ones_like(used)
         if self.floors is not None:
-            gate = by_warmth(self.floors.gate, state)  # [I, 1]
-            bias = bias * gate.squeeze(1) + self.floors.item_bias(state, self.config.cold_offset)
+            gate = by_warmth(self.floors.gate, scored)  # [C, 1]
+            bias = bias * gate.squeeze(1) + self.floors.item_bias(scored, self.config.cold_offset)
         if self.backbone.scores_pairs:
             pair = PairTables(user, item, gate.squeeze(1))
             encoded = Representations(user[:, :0], item[:, :0], bias, pair)
@@ -180,8 +196,13 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
             encoded = Representations(user, item if self.floors is None else item * gate, bias)
         if self.floors is None:
             return ScoreParts(encoded, initial, None, None)
-        profile_weight = None if self.profile_gain is None else by_warmth(self.profile_gain, state)
-        return ScoreParts(encoded, initial, by_warmth(self.floors.cosine, state), profile_weight)
+        profile_weight = None if self.profile_gain is None else by_warmth(self.profile_gain, scored)
+        return ScoreParts(encoded, initial, by_warmth(self.floors.cosine, scored), profile_weight)
+
+    def _initial(
+        self, state: HistoryState, warm: torch.Tensor, user_ids: torch.Tensor, item_ids: torch.Tensor | None
+    ) -> Tables:
+        return self.initial_users(user_ids, state.user_profile), self._initial_items(state, warm, item_ids)
 
     def initial_users(self, embedding: torch.Tensor, profile: torch.Tensor) -> torch.Tensor:
         """x_u of eq. 2, [n, w], from ID embeddings [n, w] and profile vectors [n, profile_dim] (unused without)."""
@@ -192,8 +213,8 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
         assert self.fusion is not None
         return self.fusion(embedding, profile)
 
-    def initial_items(self, state: HistoryState, warm: torch.Tensor) -> torch.Tensor:
-        """f_v of eq. 1 and 2 beside the item's ID embedding, [I, w]. warm: [I, 1], 0 where there is no ID to use."""
+    def _initial_items(self, state: HistoryState, warm: torch.Tensor, ids: torch.Tensor | None) -> torch.Tensor:
+        """f_v of eq. 1 and 2 beside the item's ID embedding (ids), [n, w]. warm: [n, 1], 0 where there is no ID."""
         features = self.project_text(state.item_text)
         if self.config.reference:
             if self.config.item_profiles and self.shared_fusion is not None:
@@ -201,8 +222,8 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
             return functional.normalize(features, dim=-1)
         if self.item_fusion is not None:
             features = self.item_fusion(features, state.item_profile)
-        assert self.item_embedding is not None
-        return self.item_embedding.weight * warm + features
+        assert ids is not None
+        return ids * warm + features
 
     @torch.no_grad()
     def score(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
@@ -252,6 +273,8 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
         positive_index: torch.Tensor,
         negative_index: torch.Tensor,
         user_profile: torch.Tensor | None = None,
+        share: Share = WHOLE,
+        l2_gradient: bool = True,
         **kwargs: Any,
     ) -> RecLMRecommenderOutput:
         """BPR on triples, the L2 term, and InfoNCE between two views for SGL and SimGCL.
@@ -259,26 +282,43 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
         Args:
             user_index, positive_index, negative_index: int64 [B].
             user_profile: [U, profile_dim] profiles to train this batch with, instead of the model's own.
+            share: which of several processes this is; their losses add up to the loss of the batch.
+            l2_gradient: False leaves the gradient of the L2 term over all parameters (`reference`) to the
+                `weight_decay` of an optimizer, 2 x l2; the loss is the same.
         """
         state = self.state() if user_profile is None else self.state()._replace(user_profile=user_profile)
-        parts = self.encode_parts(state)
-        encoded = self._joined(parts, state)
-        positive = encoded.matched(self.backbone, user_index, positive_index)
-        ranking = bpr(positive, encoded.matched(self.backbone, user_index, negative_index))
-        l2 = self.config.l2 * self._squared_norm(user_index, positive_index, negative_index)
-        auxiliary = self.contrastive_loss(parts.initial, state, user_index, positive_index)
+        triples = (share.of(index) for index in (user_index, positive_index, negative_index))
+        batch = self._batch(state, *triples)
+        parts = self.encode_parts(state, batch)
+        positive, negative = self._joined(parts, batch.state).compared(self.backbone, batch)
+        weight = len(batch.users) / len(user_index)
+        ranking = weight * bpr(positive, negative)
+        if self.item_embedding is None:
+            with torch.set_grad_enabled(l2_gradient and torch.is_grad_enabled()):
+                l2 = self.config.l2 / share.count * squared_norm(list(self.parameters()))
+        else:
+            l2 = self.config.l2 * weight * batch.squared_norm()
+        auxiliary = self.contrastive_loss(parts.initial, state, user_index, positive_index, share)
         return RecLMRecommenderOutput(
             loss=ranking + l2 + auxiliary, bpr_loss=ranking, auxiliary_loss=auxiliary, l2_loss=l2
         )
 
-    def _squared_norm(self, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
-        if self.item_embedding is None:
-            return torch.stack([parameter.square().sum() for parameter in self.parameters()]).sum()
-        touched = [self.user_embedding(users), self.item_embedding(positives), self.item_embedding(negatives)]
-        return torch.stack([rows.square().sum() for rows in touched]).sum() / len(users)
+    def _batch(
+        self, state: HistoryState, users: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor
+    ) -> BatchRows:
+        items, place = distinct(torch.cat([positives, negatives]), self.config.n_items)
+        item_ids = None if self.item_embedding is None else self.item_embedding(items)
+        # A graph takes the vectors of all nodes in, and without floors no others are asked for.
+        rows = state.rows(users, items, vectors=self.floors is not None or not self.backbone.needs_graph)
+        return BatchRows(users, items, place, self.user_embedding(users), item_ids, rows)
 
     def contrastive_loss(
-        self, initial: Tables, state: HistoryState, users: torch.Tensor, items: torch.Tensor
+        self,
+        initial: Tables,
+        state: HistoryState,
+        users: torch.Tensor,
+        items: torch.Tensor,
+        share: Share = WHOLE,
     ) -> torch.Tensor:
         """The weighted InfoNCE of the batch's users and items; 0 for backbones without views."""
         if not self.backbone.contrastive or not self.config.ssl_weight:
@@ -289,7 +329,11 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
         known = (state.adjacency.degree > 1).split([len(table) for table in initial])
         settings = (self.config.ssl_temperature, self.config.reference)
         losses = [
-            info_nce(first, second, anchors, *settings, rows)
+            info_nce(first, second, anchors, *settings, rows, share)
             for first, second, anchors, rows in zip(*views, (users, items), known, strict=True)
         ]
         return self.config.ssl_weight * (losses[0] + losses[1])
+
+
+def _weight(table: nn.Embedding | None) -> torch.Tensor | None:
+    return None if table is None else table.weight

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from .block_scores import block_scores
 from .ranking import RankedBlock, Recommendations, block_users, rank_blocks, tie_order
 from .representations import Representations
 from .state import HistoryState
@@ -146,15 +147,11 @@ def ranked_blocks(
     """The k best of `items` for the first `count` users, as positions; arguments and errors as in `best_items`."""
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    device, n_items = users.item_bias.device, len(users.item_bias)
 
-    @torch.no_grad()
     def score(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        # `columns` are in order, each once: as many as there are items are all of them.
-        chosen = slice(None) if len(columns) == n_items else torch.as_tensor(columns, device=device)
-        return users.scores(model.backbone, torch.as_tensor(rows, device=device), chosen).float().cpu().numpy()
+        return block_scores(users, model.backbone, rows, columns)
 
-    ties, block = tie_order(n_items), block_users(len(items))
+    ties, block = tie_order(len(users.item_bias)), block_users(len(items))
     return rank_blocks(score, np.arange(count), items, k, ties=ties, seen=seen, block=block)
 
 

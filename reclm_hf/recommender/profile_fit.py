@@ -45,8 +45,8 @@ class LeaveOut(ProfileFit):
     def __init__(self, model: RecLMRecommender, split: Split) -> None:
         super().__init__(len(split.history_user))
         self.item_text = model.item_text
-        summed = split.history_matrix() @ model.item_text.numpy()
-        self.summed = torch.from_numpy(summed.astype(np.float32))
+        summed = split.history_matrix() @ model.item_text.cpu().numpy()
+        self.summed = torch.from_numpy(summed.astype(np.float32)).to(model.device)
         self.full = functional.normalize(self.summed, dim=1)
 
     def users(self, group: int, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor | None:
@@ -101,7 +101,7 @@ def make_profile_fit(
     if config.profile_fit == "leave_one_out":
         return LeaveOut(model, split)
     if config.profile_mode == "raw_text":
-        vectors = [history_mean(part, model.item_text.numpy()) for part in time_folds(split)]
+        vectors = [history_mean(part, model.item_text.cpu().numpy()) for part in time_folds(split)]
     elif config.profile_mode == "constant":
         return ProfileFit(len(split.history_user))  # the mean profile tells nothing of anybody
     elif fold_profiles is None:
@@ -110,6 +110,6 @@ def make_profile_fit(
             "--cross-fit` and train with its folder."
         )
     else:
-        mean = model.profile_mean.numpy()
+        mean = model.profile_mean.cpu().numpy()
         vectors = [normalize_rows((part - mean) * (np.abs(part).sum(1, keepdims=True) > 0)) for part in fold_profiles]
-    return CrossFit(split, [torch.from_numpy(part) for part in vectors])
+    return CrossFit(split, [torch.from_numpy(part).to(model.device) for part in vectors])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 BLOCK_CELLS = 2**22
 # So many users at least, or a model would look all its items up again for a handful of them.
 BLOCK_USERS = 16
+# Rows of so many columns are ranked one by one, by the maxima of chunks: below, many rows at once are faster.
+_LONG_ROW = 2**15
+_CHUNKS_A_PLACE = 64  # chunks for each of the k places; with more of them, fewer cells lie above the bound
+_NAN = "scores contain NaN: they cannot be ranked; check the model's weights and features"
 
 
 def block_users(n_items: int) -> int:
@@ -22,16 +27,34 @@ def block_users(n_items: int) -> int:
     return max(BLOCK_USERS, BLOCK_CELLS // max(1, n_items))
 
 
+@lru_cache(maxsize=4)
 def tie_order(n_items: int, seed: int = 0) -> np.ndarray:
     """Rank of each item among items of equal score, int64 [n_items]: a permutation, the lower rank comes first.
 
     Ids often carry age, so ties must not be broken by position. The ranks come from one stream of random numbers,
-    so items appended later do not change the order among the earlier ones.
+    so items appended later do not change the order among the earlier ones. The array is remembered and read-only.
     """
     draws = np.random.default_rng(seed).random(n_items)
     order = np.empty(n_items, dtype=np.int64)
     order[np.argsort(draws, kind="stable")] = np.arange(n_items, dtype=np.int64)
+    order.flags.writeable = False
     return order
+
+
+@lru_cache(maxsize=2)
+def every_position(n_items: int) -> np.ndarray:
+    """0 to n_items - 1, int64 [n_items]; the array is remembered and read-only, so `in_full` knows it by sight."""
+    positions = np.arange(n_items, dtype=np.int64)
+    positions.flags.writeable = False
+    return positions
+
+
+def in_full(items: np.ndarray, n_items: int) -> bool:
+    """Whether `items` (int64 [C]) are all the positions below `n_items` in order, so that tables need no copy."""
+    if len(items) != n_items:
+        return False
+    every = every_position(n_items)
+    return items is every or bool(np.array_equal(items, every))
 
 
 def top_k(scores: np.ndarray, k: int, tie_order: np.ndarray) -> np.ndarray:
@@ -50,8 +73,32 @@ def top_k(scores: np.ndarray, k: int, tie_order: np.ndarray) -> np.ndarray:
     k = min(k, n_columns)
     if n_rows == 0 or k == 0:
         return np.empty((n_rows, k), dtype=np.int64)
+    if n_columns >= _LONG_ROW and k * _CHUNKS_A_PLACE <= n_columns // 2:
+        return np.stack([_top_of_long(row, k, tie_order) for row in scores])
     if np.isnan(scores).any():
-        raise ValueError("scores contain NaN: they cannot be ranked; check the model's weights and features")
+        raise ValueError(_NAN)
+    return _top(scores, k, tie_order)
+
+
+def _top_of_long(scores: np.ndarray, k: int, tie_order: np.ndarray) -> np.ndarray:
+    """`top_k` of one row of many columns, [C] -> int64 [k]: the plain rule on the few cells that can be among them.
+
+    The maxima of chunks are scores of different cells, so the k-th highest score is no lower than the k-th highest
+    maximum. Here chunk j holds the columns j, j + n, j + 2 n and so on, out of n chunks.
+    """
+    n_chunks = k * _CHUNKS_A_PLACE
+    whole = len(scores) // n_chunks * n_chunks
+    maxima = scores[:whole].reshape(-1, n_chunks).max(axis=0)  # NaN where a chunk holds one
+    if np.isnan(maxima).any() or np.isnan(scores[whole:]).any():
+        raise ValueError(_NAN)
+    bound = np.partition(maxima, n_chunks - k)[n_chunks - k]
+    near = np.flatnonzero(scores >= bound)
+    return near[_top(scores[None, near], k, tie_order[near])[0]]
+
+
+def _top(scores: np.ndarray, k: int, tie_order: np.ndarray) -> np.ndarray:
+    """`top_k` where 1 <= k <= C and no score is NaN."""
+    n_rows, n_columns = scores.shape
     threshold = np.partition(scores, n_columns - k, axis=1)[:, n_columns - k, None]
     chosen = scores >= threshold
     # Most rows have exactly k such scores; only the others need the order of ties to tell who is in.
@@ -129,14 +176,15 @@ def rank_blocks(
     Raises:
         ValueError: k < 1, or scores that are NaN or +inf.
     """
-    column = np.full(len(ties), -1, dtype=np.int64)
-    column[items] = np.arange(len(items))
+    every = in_full(items, len(ties))
+    order = ties if every else ties[items]
+    column = None if every or seen is None else _columns_of(items, len(ties))
     for start in range(0, len(users), block):
         chosen = users[start : start + block]
         scores = np.array(score(chosen, items), dtype=np.float32)  # a copy: the model may own what it returned
         if seen is not None:
             _mask_seen(scores, chosen, column, *seen)
-        columns = top_k(scores, k, ties[items])
+        columns = top_k(scores, k, order)
         values = np.take_along_axis(scores, columns, axis=1)
         if np.isposinf(values).any():
             raise ValueError("scores contain +inf: they cannot be shown; check the model's weights and features")
@@ -144,14 +192,21 @@ def rank_blocks(
         yield RankedBlock(chosen, np.count_nonzero(kept, axis=1), items[columns[kept]], values[kept])
 
 
+def _columns_of(items: np.ndarray, n_items: int) -> np.ndarray:
+    """int32 [n_items], where each item stands among `items`, or -1."""
+    column = np.full(n_items, -1, dtype=np.int32)
+    column[items] = np.arange(len(items), dtype=np.int32)
+    return column
+
+
 def _mask_seen(
-    scores: np.ndarray, users: np.ndarray, column: np.ndarray, indptr: np.ndarray, indices: np.ndarray
+    scores: np.ndarray, users: np.ndarray, column: np.ndarray | None, indptr: np.ndarray, indices: np.ndarray
 ) -> None:
-    """Set the cells of seen items to -inf. column: int64 [n_items], the item's column in `scores`, or -1."""
+    """Set the cells of seen items to -inf. column: see `_columns_of`; None where every item has its own place."""
     counts = indptr[users + 1] - indptr[users]
     rows = np.repeat(np.arange(len(users)), counts)
     # Places within `indices`: each user's run starts at indptr[user].
     places = np.arange(len(rows)) + np.repeat(indptr[users] - (np.cumsum(counts) - counts), counts)
-    columns = column[indices[places]]
+    columns = indices[places] if column is None else column[indices[places]]
     shown = columns >= 0
     scores[rows[shown], columns[shown]] = -np.inf

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 
 from .backbone import Backbone, Tables
+from .batch_rows import BatchRows
 
 T = TypeVar("T")
 
@@ -48,6 +49,17 @@ class Representations(NamedTuple):
             own = backbone.matched_scores(self.pair.user[users], self.pair.item[items])
             scores = scores + own * self.pair.gate[items]
         return scores
+
+    def compared(self, backbone: Backbone, batch: BatchRows) -> tuple[torch.Tensor, torch.Tensor]:
+        """[B] scores of the users of a batch, whose rows these are, for their positives and for their negatives."""
+        scores = []
+        for place in batch.place.split(len(batch.users)):
+            score = (self.user * self.item.index_select(0, place)).sum(-1) + self.item_bias[place]
+            if self.pair is not None:
+                own = backbone.matched_scores(self.pair.user, self.pair.item.index_select(0, place))
+                score = score + own * self.pair.gate[place]
+            scores.append(score)
+        return scores[0], scores[1]
 
     def with_users(self, rows: torch.Tensor, pair_rows: torch.Tensor) -> Representations:
         """The same items for other users: rows [B, D], and [B, w] for a backbone that scores pairs."""

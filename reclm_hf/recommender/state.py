@@ -32,3 +32,19 @@ class HistoryState(NamedTuple):
     user_text: torch.Tensor
     popularity: torch.Tensor
     text_popularity: torch.Tensor
+
+    def rows(self, users: torch.Tensor, items: torch.Tensor, vectors: bool = True) -> HistoryState:
+        """The state of some users [B] and items [C], int64; without the graph, whose nodes are all of them.
+
+        Args:
+            vectors: False leaves the text and profile vectors of the items and the users empty.
+        """
+        if not vectors:
+            none = self.item_text.new_zeros(0, self.item_text.shape[1])
+            self = self._replace(item_text=none, user_profile=none, item_profile=none, user_text=none)
+        user = self.user_profile, self.user_text
+        item = self.item_text, self.item_profile, self.popularity, self.text_popularity
+        # Tables that a configuration has no use for are empty.
+        profile, text = (table[users] if len(table) else table for table in user)
+        item_text, item_profile, popularity, expected = (table[items] if len(table) else table for table in item)
+        return HistoryState(item_text, self.item_warm[items], profile, item_profile, None, text, popularity, expected)

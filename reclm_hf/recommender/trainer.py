@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,8 +22,11 @@ from reclm_hf.data.splits import Split
 from .checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from .episodes import EpisodeEpochs
 from .modeling_reclm_recommender import RecLMRecommender
+from .optimizers import OPTIMIZERS, complete_gradients, decay_all, make_optimizer
+from .precision import PRECISIONS, autocast
 from .profile_fit import ProfileFit, make_profile_fit
 from .sampling import NegativeSampler
+from .shares import add_up, current_share, take_step
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +39,13 @@ class TrainerOptions:
         max_epochs: the most that `choose_epochs` tries. batch_size: triples a step. learning_rate: of Adam.
         patience: evaluations without a better value before stopping. evaluate_every: epochs between evaluations.
         n_blocks: time blocks of the history, for episodes. checkpoint_seconds: least time between checkpoints.
+        threads: of this process while it trains. More help on idle cores only: on busy ones they wait for each other.
+        optimizer: `adam`, or `row_sparse_adam`, which leaves rows that a batch does not touch as they are (see
+            `RowSparseAdam`): other results, and no pass over tables of millions of rows.
+        precision: `float32`, or `bfloat16` for the matrix products of the forward pass (autocast), an approximation.
+
+    Raises:
+        ValueError: an unknown optimizer or precision, or no thread.
     """
 
     max_epochs: int = 40
@@ -45,6 +56,16 @@ class TrainerOptions:
     seed: int = 0
     n_blocks: int = 10
     checkpoint_seconds: float = 5.0
+    threads: int = 1
+    optimizer: str = "adam"
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name, known in (("optimizer", OPTIMIZERS), ("precision", tuple(PRECISIONS))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r} is not known; choose one of {', '.join(known)}.")
+        if self.threads < 1:
+            raise ValueError(f"threads={self.threads}: give at least 1.")
 
 
 @dataclass
@@ -71,7 +92,10 @@ class Epochs(Protocol):
 class TripleEpochs:
     """BPR triples: every history pair once, with one fresh exact negative."""
 
-    def __init__(self, split: Split, batch_size: int, profile_fit: ProfileFit | None = None) -> None:
+    def __init__(
+        self, split: Split, batch_size: int, profile_fit: ProfileFit | None = None, precision: str = "float32"
+    ) -> None:
+        self.precision = precision
         self.sampler = NegativeSampler(split.history_matrix(), np.flatnonzero(split.warm))
         self.user = split.history_user.astype(np.int64)
         self.item = split.history_item.astype(np.int64)
@@ -82,18 +106,22 @@ class TripleEpochs:
 
     def run(self, model: RecLMRecommender, optimizer: torch.optim.Optimizer, rng: np.random.Generator) -> float:
         """See `Epochs`."""
-        total, rows = 0.0, 0
-        for group, batch in self._batches(rng, model.user_embedding.weight.device):
+        total, rows = torch.zeros((), device=model.device), 0
+        share, decayed = current_share(), decay_all(model, optimizer)
+        for group, batch in self._batches(rng, model.device):
             optimizer.zero_grad(set_to_none=True)
             profile = self.profile_fit.users(group, batch[0], batch[1])
-            loss = model(
-                user_index=batch[0], positive_index=batch[1], negative_index=batch[2], user_profile=profile
-            ).loss
-            loss.backward()
-            optimizer.step()
-            total += float(loss.detach()) * batch.shape[1]
+            triple = {"user_index": batch[0], "positive_index": batch[1], "negative_index": batch[2]}
+            with autocast(model.device, self.precision):
+                found = model(**triple, user_profile=profile, share=share, l2_gradient=not decayed)
+            found.loss.backward()
+            if decayed:
+                complete_gradients(model)
+            take_step(model, optimizer, share)
+            total += found.loss.detach() * batch.shape[1]  # read at the end: an accelerator need not be waited for
             rows += batch.shape[1]
-        return total / rows
+        add_up([total], share)
+        return float(total) / rows
 
     def _batches(self, rng: np.random.Generator, device: torch.device) -> list[tuple[int, torch.Tensor]]:
         """(group, [3, B] users, positives, negatives), in random order."""
@@ -120,19 +148,8 @@ def make_epochs(
             raise ValueError(
                 f"n_blocks={options.n_blocks}: with cross_fit give an even number, so that no block has both halves."
             )
-        return EpisodeEpochs(model, split, options.n_blocks, profile_fit=profile_fit)
-    return TripleEpochs(split, options.batch_size, profile_fit)
-
-
-def make_optimizer(model: RecLMRecommender, options: TrainerOptions) -> torch.optim.Optimizer:
-    """Adam; the weights beside the floors learn faster than the tables."""
-    few = [p for name, p in model.named_parameters() if name.startswith("floors.") or name == "profile_gain"]
-    chosen = {id(p) for p in few}
-    many = [p for p in model.parameters() if id(p) not in chosen]
-    groups: list[dict[str, Any]] = [{"params": many, "lr": options.learning_rate}]
-    if few:
-        groups.append({"params": few, "lr": 0.02})
-    return torch.optim.Adam(groups)
+        return EpisodeEpochs(model, split, options.n_blocks, profile_fit=profile_fit, precision=options.precision)
+    return TripleEpochs(split, options.batch_size, profile_fit, options.precision)
 
 
 def choose_epochs(
@@ -198,7 +215,8 @@ def _train(
             break
         model.train()
         assert passes is not None
-        entry: dict[str, Any] = {"epoch": epoch, "loss": passes.run(model, optimizer, rng)}
+        with threads(options.threads):
+            entry: dict[str, Any] = {"epoch": epoch, "loss": passes.run(model, optimizer, rng)}
         if not np.isfinite(entry["loss"]):
             raise DivergedError(f"The loss became {entry['loss']} in epoch {epoch}: lower learning_rate.")
         model.eval()
@@ -211,7 +229,7 @@ def _train(
         result.seconds = time.perf_counter() - started
         if on_epoch:
             on_epoch(entry)
-        if folder and time.perf_counter() - saved > options.checkpoint_seconds:
+        if folder and current_share().rank == 0 and time.perf_counter() - saved > options.checkpoint_seconds:
             save_checkpoint(folder, model, optimizer, asdict(result), rng, best)
             saved = time.perf_counter()
     if evaluate:
@@ -220,9 +238,20 @@ def _train(
         result.best_epoch = epochs
     model.eval()
     result.seconds = time.perf_counter() - started
-    if folder:
+    if folder and current_share().rank == 0:
         remove_checkpoint(folder)
     return result
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """PyTorch with so many threads in this process; afterwards as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _copy_weights(model: RecLMRecommender) -> dict[str, torch.Tensor]:

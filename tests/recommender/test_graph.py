@@ -11,7 +11,8 @@ from scipy.sparse import csr_array
 
 from reclm_hf.recommender.backbone_lightgcn import LightGCN
 from reclm_hf.recommender.configuration_reclm_recommender import RecLMRecommenderConfig
-from reclm_hf.recommender.graph import Adjacency, Graph, _Product, normalized_adjacency
+from reclm_hf.recommender.bipartite import Product
+from reclm_hf.recommender.graph import Adjacency, Graph, normalized_adjacency
 
 RNG = np.random.default_rng(0)
 N_USERS, N_ITEMS = 7, 5
@@ -77,7 +78,7 @@ def test_the_gradient_of_the_symmetric_product() -> None:
     x = torch.from_numpy(RNG.standard_normal((N_NODES, 3))).requires_grad_()
 
     def propagate(value: torch.Tensor) -> torch.Tensor:
-        return _Product.apply(adjacency, adjacency, value)
+        return Product.apply(adjacency, adjacency, value)
 
     assert torch.autograd.gradcheck(propagate, (x,))
     # Twice through the graph, as two layers go, and with a gradient that is not contiguous.
