@@ -43,6 +43,8 @@ class Bipartite:
         self.items = Half(row[theirs] - n_users, column[theirs], value[theirs], shape[::-1])
         own = row == column
         loops = value.new_zeros(n_nodes, 1).index_copy(0, row[own].long(), value[own].unsqueeze(1))
+        self.user_loops: torch.Tensor | None
+        self.item_loops: torch.Tensor | None
         self.user_loops, self.item_loops = loops.split(shape) if own.any() else (None, None)
 
     def to_users(self, item: torch.Tensor, user: torch.Tensor) -> torch.Tensor:

@@ -55,8 +55,8 @@ def history_state(model: RecLMRecommender, split: Split) -> HistoryState:
     features = history_features(split, item_text, model.config.half_life_days)
     adjacency = None
     if model.graph is not None:
-        history = normalized_adjacency(split.history_matrix(), model.config.reference)
-        adjacency = Adjacency(*(part.to(device) for part in history), split.n_users + split.n_items)
+        index, value = normalized_adjacency(split.history_matrix(), model.config.reference)
+        adjacency = Adjacency(index.to(device), value.to(device), split.n_users + split.n_items)
     expected = item_text @ features.ridge_weight + features.ridge_bias
     state = model.state()._replace(
         item_warm=torch.from_numpy(split.warm.astype(np.float32)).to(device),

@@ -118,7 +118,7 @@ class EpisodeEpochs:
                 loss = torch.stack([ranking.loss(scored, model.backbone) for ranking in episode.rankings]).sum()
                 loss = loss + model.contrastive_loss(scored.initial, episode.state, *episode.pairs(rng))
             # An episode is one batch, whose softmaxes are not divided: several processes all compute it, and agree.
-            (loss / share.count).backward()
+            (loss / share.size).backward()
             take_step(model, optimizer, share)
             total += loss.detach()
         return float(total) / len(self.episodes)
@@ -131,9 +131,8 @@ def _state(model: RecLMRecommender, part: Split, profile_fit: ProfileFit | None)
 
 
 def _episode(model: RecLMRecommender, state: HistoryState, part: Split, rng: np.random.Generator) -> Episode:
-    popular = np.argsort(-np.where(part.warm, state.popularity.cpu().numpy(), -np.inf), kind="stable")[
-        :_WARM_CANDIDATES
-    ]
+    popularity = np.where(part.warm, state.popularity.cpu().numpy(), -np.inf)
+    popular = np.argsort(-popularity, kind="stable")[:_WARM_CANDIDATES]
     warm = np.zeros(part.n_items, dtype=bool)
     warm[popular] = part.warm[popular]
     chosen = [mask for mask in (warm, part.cold) if mask[part.target_item].any()]

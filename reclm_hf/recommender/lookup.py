@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 
 import numpy as np
 
@@ -27,12 +28,12 @@ def positions_of(index: Mapping[str, int], ids: Sequence[str], message: str) -> 
     """
     if isinstance(ids, str):
         raise ValueError(f"give a list of ids, [{ids!r}], not the single string {ids!r}")
-    positions = [index.get(identity, -1) for identity in ids]
-    unknown = [identity for identity, position in zip(ids, positions, strict=True) if position < 0]
-    if unknown:
+    positions = np.fromiter(map(index.get, ids, repeat(-1)), dtype=np.int64, count=len(ids))
+    if (positions < 0).any():
+        unknown = [identity for identity, position in zip(ids, positions, strict=True) if position < 0]
         more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
         raise KeyError(message.format(ids=", ".join(map(repr, unknown[:_NAMED])) + more))
-    return np.array(positions, dtype=np.int64)
+    return positions
 
 
 def unknown_category(category: str, known: Sequence[Sequence[str]]) -> str:

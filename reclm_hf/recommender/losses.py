@@ -79,8 +79,8 @@ def info_nce(
 class _WholeTable(torch.autograd.Function):
     """The summed cross-entropy of anchors [B, w] whose own rows in the table [n, w] are `target` [B].
 
-    Rows have length 1, so that similarities are bounded by 1 / temperature. Each block of similarities is written, turned
-    into exponentials, and read by its sum and by two products; normalising is left to the narrow sides of the products.
+    Rows have length 1, so that similarities are bounded by 1 / temperature. Each block of similarities is written,
+    turned into exponentials, and read by its sum and by two products, whose narrow sides are normalised.
     """
 
     @staticmethod

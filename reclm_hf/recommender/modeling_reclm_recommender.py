@@ -295,7 +295,7 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
         ranking = weight * bpr(positive, negative)
         if self.item_embedding is None:
             with torch.set_grad_enabled(l2_gradient and torch.is_grad_enabled()):
-                l2 = self.config.l2 / share.count * squared_norm(list(self.parameters()))
+                l2 = self.config.l2 / share.size * squared_norm(list(self.parameters()))
         else:
             l2 = self.config.l2 * weight * batch.squared_norm()
         auxiliary = self.contrastive_loss(parts.initial, state, user_index, positive_index, share)

@@ -41,20 +41,11 @@ def tie_order(n_items: int, seed: int = 0) -> np.ndarray:
     return order
 
 
-@lru_cache(maxsize=2)
-def every_position(n_items: int) -> np.ndarray:
-    """0 to n_items - 1, int64 [n_items]; the array is remembered and read-only, so `in_full` knows it by sight."""
-    positions = np.arange(n_items, dtype=np.int64)
-    positions.flags.writeable = False
-    return positions
-
-
 def in_full(items: np.ndarray, n_items: int) -> bool:
     """Whether `items` (int64 [C]) are all the positions below `n_items` in order, so that tables need no copy."""
     if len(items) != n_items:
         return False
-    every = every_position(n_items)
-    return items is every or bool(np.array_equal(items, every))
+    return n_items == 0 or bool(items[0] == 0 and items[-1] == n_items - 1 and (items[1:] > items[:-1]).all())
 
 
 def top_k(scores: np.ndarray, k: int, tie_order: np.ndarray) -> np.ndarray:
@@ -181,8 +172,9 @@ def rank_blocks(
     column = None if every or seen is None else _columns_of(items, len(ties))
     for start in range(0, len(users), block):
         chosen = users[start : start + block]
-        scores = np.array(score(chosen, items), dtype=np.float32)  # a copy: the model may own what it returned
+        scores = np.asarray(score(chosen, items), dtype=np.float32)
         if seen is not None:
+            scores = scores.copy()  # the model may own what it returned
             _mask_seen(scores, chosen, column, *seen)
         columns = top_k(scores, k, order)
         values = np.take_along_axis(scores, columns, axis=1)
