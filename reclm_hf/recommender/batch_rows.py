@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from .losses import sizes_are_waited_for
 from .state import HistoryState
 
 
@@ -37,7 +38,7 @@ def distinct(items: torch.Tensor, n_items: int) -> tuple[torch.Tensor, torch.Ten
 
     On an accelerator repeated rows stay: how many differ would have to be waited for.
     """
-    if items.device.type != "cpu":
+    if sizes_are_waited_for(items.device):
         return items, torch.arange(len(items), device=items.device)
     used = torch.zeros(n_items, dtype=torch.bool)
     used[items] = True

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from .losses import sizes_are_waited_for
 from .precision import in_full
 
 # A batch whose users hold a larger share of the edges takes the product over all users, which has less overhead.
@@ -66,8 +67,7 @@ class SomeUsers:
     def __init__(self, graph: Bipartite, rows: torch.Tensor) -> None:
         self.half, self.transposed, self.rows = graph.users, graph.items, rows
         self.loops = None if graph.user_loops is None else graph.user_loops[rows]
-        # On an accelerator the size of a slice would have to be waited for.
-        self.sliced = rows.device.type == "cpu" and self._slice()
+        self.sliced = not sizes_are_waited_for(rows.device) and self._slice()
 
     def _slice(self) -> bool:
         pointers = self.half.pointers.long()

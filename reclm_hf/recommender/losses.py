@@ -62,22 +62,47 @@ def info_nce(
     Memory is bounded: against a whole table, the gradient is taken block by block along with the loss.
     """
     if not whole_table:
-        anchors = anchors.unique()
-        second = functional.normalize(second[anchors], dim=-1)
-        target = share.of(torch.arange(len(anchors), device=anchors.device))
-        cosine = functional.normalize(first[share.of(anchors)], dim=-1) @ second.T
-        return functional.cross_entropy(cosine / temperature, target, reduction="sum") / len(anchors)
-    first, target = first[share.of(anchors)], share.of(anchors)
+        return _in_batch(first, second, anchors, temperature, share)
+    mine, hidden = share.of(anchors), None
+    target = mine
     if known is not None:
         known = known.index_fill(0, anchors, True)
-        second, target = second[known], (known.cumsum(0) - 1)[target]
-    first, second = functional.normalize(first, dim=-1), functional.normalize(second, dim=-1)
+        if sizes_are_waited_for(first.device):
+            hidden = torch.where(known, 0.0, -torch.inf)
+        else:
+            second, target = second[known], (known.cumsum(0) - 1)[mine]
+    first, second = functional.normalize(first[mine], dim=-1), functional.normalize(second, dim=-1)
     with in_full(first.device):
-        return _WholeTable.apply(first.float(), second.float(), target, temperature) / len(anchors)
+        return _WholeTable.apply(first.float(), second.float(), target, temperature, hidden) / len(anchors)
+
+
+def _in_batch(
+    first: torch.Tensor, second: torch.Tensor, anchors: torch.Tensor, temperature: float, share: Share
+) -> torch.Tensor:
+    once = None  # [B] bool: the first of equal anchors, where all of them stay
+    if sizes_are_waited_for(first.device):
+        anchors = anchors.sort().values
+        once = torch.cat([anchors.new_ones(1, dtype=torch.bool), anchors.diff() != 0])
+    else:
+        anchors = anchors.unique()
+    own = share.of(torch.arange(len(anchors), device=anchors.device))
+    first, second = functional.normalize(first[anchors[own]], dim=-1), functional.normalize(second[anchors], dim=-1)
+    logits = first @ second.T / temperature
+    if once is None:
+        return functional.cross_entropy(logits, own, reduction="sum") / len(anchors)
+    lost = functional.cross_entropy(logits.masked_fill(~once, -torch.inf), own, reduction="none")
+    return torch.where(once[own], lost, 0.0).sum() / once.sum()
+
+
+def sizes_are_waited_for(device: torch.device) -> bool:
+    """Whether a size that depends on values would have to be waited for; then masks take the place of selections."""
+    return device.type != "cpu"
 
 
 class _WholeTable(torch.autograd.Function):
     """The summed cross-entropy of anchors [B, w] whose own rows in the table [n, w] are `target` [B].
+
+    hidden: [n], -inf for rows that do not count, else 0; or None.
 
     Rows have length 1, so that similarities are bounded by 1 / temperature. Each block of similarities is written,
     turned into exponentials, and read by its sum and by two products, whose narrow sides are normalised.
@@ -85,7 +110,12 @@ class _WholeTable(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        context: Any, anchors: torch.Tensor, table: torch.Tensor, target: torch.Tensor, temperature: float
+        context: Any,
+        anchors: torch.Tensor,
+        table: torch.Tensor,
+        target: torch.Tensor,
+        temperature: float,
+        hidden: torch.Tensor | None,
     ) -> torch.Tensor:
         scaled, columns, own = anchors / temperature, table.T.contiguous(), table[target]
         size = max(1, _BLOCK_CELLS // len(table))
@@ -93,6 +123,8 @@ class _WholeTable(torch.autograd.Function):
         total, to_anchors, to_table = -(scaled * own).sum(), torch.empty_like(anchors), torch.zeros_like(table)
         for block, gradient in zip(scaled.split(size), to_anchors.split(size), strict=True):
             share = torch.mm(block, columns, out=buffer[: len(block)])
+            if hidden is not None:
+                share += hidden
             if 1 / temperature > _SAFE_EXPONENT:
                 largest = share.amax(1, keepdim=True)
                 share, total = share.sub_(largest), total + largest.sum()
@@ -106,6 +138,6 @@ class _WholeTable(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None, None]:
         to_anchors, to_table = context.saved_tensors
-        return to_anchors * gradient, to_table * gradient, None, None
+        return to_anchors * gradient, to_table * gradient, None, None, None
