@@ -255,6 +255,13 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
         version = (*((id(tensor), tensor._version) for tensor in held if tensor is not None), self.config.cold_offset)
         return self._memory.get(version, name, lambda: self._evaluated(make))
 
+    def train(self, mode: bool = True) -> RecLMRecommender:
+        """As in `torch.nn.Module`; what was computed for serving is forgotten when training begins."""
+        # Fused optimizers, such as the default one of transformers' Trainer, do not count what they write.
+        if mode:
+            self._memory.forget()
+        return super().train(mode)
+
     def _evaluated(self, make: Callable[[], T]) -> T:
         # Only within the memory's lock: another thread would take the mode in between for the model's own.
         if not self.training:
@@ -263,7 +270,7 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
         try:
             return make()
         finally:
-            self.train()
+            super().train()  # nothing was learned in between
 
     # -- training ---------------------------------------------------------------------------------------------------
 

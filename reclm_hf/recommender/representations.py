@@ -81,6 +81,11 @@ class Memory:
     def __reduce__(self) -> tuple[type[Memory], tuple[()]]:
         return Memory, ()
 
+    def forget(self) -> None:
+        """Compute everything anew when it is asked for."""
+        with self._lock:
+            self.version, self.values = None, {}
+
     def get(self, version: Any, name: str, make: Callable[[], T]) -> T:
         """`make()`, called once a version."""
         with self._lock:

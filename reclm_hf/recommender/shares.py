@@ -32,8 +32,11 @@ def current_share() -> Share:
 
 def take_step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, share: Share) -> None:
     """A step of the optimizer with the gradients of all processes."""
-    add_up([parameter.grad for parameter in model.parameters() if parameter.grad is not None], share)
+    moved = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    add_up([parameter.grad for parameter in moved if parameter.grad is not None], share)
     optimizer.step()
+    # A fused optimizer writes without counting, and whoever remembers what it computed from a weight would not notice.
+    torch.autograd.graph.increment_version(moved)
 
 
 def add_up(tensors: Iterable[torch.Tensor], share: Share) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
 from reclm_hf.recommender.trainer import TrainingResult, choose_epochs, fit
 from tests.checkerboard import N_ITEMS, N_USERS
 from tests.recommender.models import KINDS, OPTIONS, data, untrained
@@ -116,3 +118,34 @@ def test_a_loss_that_explodes_is_an_error() -> None:
         model.user_embedding.weight[0, 0] = float("nan")
     with pytest.raises(ValueError, match="learning_rate"):
         fit(model, data()[0].test, 1, OPTIONS)
+
+
+@pytest.mark.parametrize("preset", ["reference", "standard", "floor_residual"])
+def test_every_evaluation_sees_the_weights_of_its_epoch(preset: str) -> None:
+    # Scores are remembered until a weight changes, and a fused optimizer does not count its changes.
+    model, seen = untrained("bias_mf", preset, "none"), []
+
+    def evaluate(model: RecLMRecommender) -> float:
+        scores = model.score(USERS, ITEMS)
+        np.testing.assert_array_equal(scores, copy.deepcopy(model).score(USERS, ITEMS))
+        seen.append(scores)
+        return 0.0
+
+    choose_epochs(model, data()[0].validation, evaluate, replace(OPTIONS, max_epochs=2, evaluate_every=1))
+    assert len(seen) == 3
+    assert not np.array_equal(seen[0], seen[1])
+    assert not np.array_equal(seen[1], seen[2])
+
+
+def test_scores_after_somebody_elses_fused_steps() -> None:
+    model = untrained("bias_mf", "standard", "none").eval()
+    before = model.score(USERS, ITEMS)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1, fused=True)
+    model.train()
+    for _ in range(2):
+        model(
+            user_index=torch.tensor([0]), positive_index=torch.tensor([0]), negative_index=torch.tensor([1])
+        ).loss.backward()
+        optimizer.step()
+    np.testing.assert_array_equal(model.eval().score(USERS, ITEMS), copy.deepcopy(model).score(USERS, ITEMS))
+    assert not np.array_equal(model.score(USERS, ITEMS), before)
