@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-slow test-browser quality format bench clean
+.PHONY: help install demo test test-slow test-browser quality format bench bench-quick clean
 
 help:
 	@echo "make demo       the whole path on real data, in minutes; results under runs/demo/"
@@ -16,7 +16,8 @@ help:
 	@echo "make test-slow  the slow tests"
 	@echo "make test-browser  the pages in Chromium, where it is installed"
 	@echo "make quality    linter, formatter, type checker"
-	@echo "make bench      time the hot paths"
+	@echo "make bench      time the hot paths beside the authors' way; BENCH=\"--against COMMIT\" beside an earlier commit too"
+	@echo "make bench-quick  the same on tiny data, in a minute: does it run?"
 	@echo "make install    only create $(VENV)/"
 	@echo "make clean      remove $(VENV)/, caches and build output (runs/ is kept)"
 
@@ -56,7 +57,10 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 bench: $(STAMP)
-	$(BIN)/python training/benchmarks/run.py
+	$(BIN)/python training/benchmarks/speed.py --json runs/speed.json --plot runs/speed.png $(BENCH)
+
+bench-quick: $(STAMP)
+	$(BIN)/python training/benchmarks/speed.py --quick --repeats 3
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

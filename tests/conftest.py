@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -24,12 +25,38 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 import hypothesis
 import pytest
 
+# Each test module imports libraries of hundreds of thousands of objects. The collector would walk them again and again
+# while they are loaded, and again whenever a test collects; see `collector`.
+gc.disable()
+
 # A busy machine is no failure: how long one example takes says nothing.
 hypothesis.settings.register_profile("reclm", deadline=None)
 hypothesis.settings.load_profile("reclm")
 
 REPOSITORY = Path(__file__).parents[1]
 pytest_plugins = ["tests.hubserver.fixtures"]
+
+
+def pytest_collection_finish() -> None:
+    """The modules are loaded: from here on garbage is collected as ever."""
+    gc.enable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collector() -> None:
+    """What is alive between two files stays so, libraries mostly: it is not looked at while garbage is collected."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def brief_floors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Floors that learn by gradient take few steps: for tests that ask for their rows, not for their worth."""
+    from reclm_hf.baselines import clcrec, dropoutnet
+
+    batches = dropoutnet._batches
+    monkeypatch.setattr(clcrec, "LEAST_STEPS", 10)
+    monkeypatch.setattr(dropoutnet, "_batches", lambda split, steps, rng: batches(split, min(steps, 10), rng))
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .output import finish, speaker
+from .threads import add_threads
 
 DESCRIPTION = "what each stage of tuning is worth: profiles, recommenders, a table with intervals and cost"
 
@@ -26,7 +27,8 @@ def fill(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", metavar="DATA", help="a bundled name or a folder")
     parser.add_argument("--users", metavar="FILE", help="a user id a line: those that the stages were tuned without")
-    parser.add_argument("--jobs", type=int, metavar="N", help="processes that train, one thread each")
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes that train, each with --threads")
+    add_threads(parser)
     parser.set_defaults(run=run)
 
 
@@ -36,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from ..pipeline.ablation_options import read_options
 
     options = read_options(args.recipe, output=args.output, data=args.data, users=args.users, jobs=args.jobs)
-    manifest = run_ablation(options, speaker(args))
+    manifest = run_ablation(options, speaker(args), threads=args.threads)
     folder = Path(options.output)
     paths = {"report": str(folder / "report.md"), "table": str(folder / "ablation.parquet")}
     lines = [f"{', '.join(manifest['key']['stages'])}: {_counted(manifest)}", f"Table: {paths['table']}"]

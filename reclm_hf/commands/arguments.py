@@ -38,6 +38,17 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"{value!r} is none of them; did you mean {near[0]!r}?") from None
 
 
+def count(text: str) -> int:
+    """A whole number from 1, as the type of an option.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 1")
+    return int(text)
+
+
 def leaves(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     """The parsers below `parser` that are commands, not groups of them; itself where it has none below."""
     groups = subparsers_of(parser)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .output import finish, quoted
+from .threads import add_threads
 
 if TYPE_CHECKING:
     from ..data.importers.raw import RawTables
@@ -99,6 +100,7 @@ def _add_describe(actions: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--encoder", metavar="MODEL", help="text encoder of the diagnostic; default: all-MiniLM-L6-v2")
     parser.add_argument("--permutations", type=int, default=50, help="of the diagnostic, 20 to 200")
     parser.add_argument("--seed", type=int, default=0)
+    add_threads(parser)
     parser.set_defaults(run=run_describe)
 
 

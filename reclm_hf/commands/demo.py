@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from .output import finish, quoted, speaker
+from .threads import add_threads
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -17,8 +18,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--all", action="store_true", dest="everything", help="five backbones, three seeds")
     parser.add_argument(
-        "--jobs", type=int, metavar="N", help="processes that train, one thread each; default: 2 with --all, else 1"
+        "--jobs", type=int, metavar="N", help="processes that train, each with --threads; default: 2 with --all, else 1"
     )
+    add_threads(parser)
     parser.set_defaults(run=run)
 
 
@@ -34,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         everything=args.everything,
         jobs=args.jobs or (2 if args.everything else 1),
+        threads=args.threads,
     )
     result = run_demo(options, speaker(args))
     user = Catalog.load(result["model"]).user_ids[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .output import finish
+from .threads import add_threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("models", metavar="MODEL", nargs="+", help="folders or Hub ids")
     parser.add_argument("--data", default=DEFAULT, help=f"a folder, a name or a Hub id ({DEFAULT})")
     parser.add_argument("--output", type=Path, default=Path("runs/evaluate"), metavar="FOLDER")
+    add_threads(parser)
     parser.set_defaults(run=run)
 
 

@@ -15,6 +15,7 @@ from .profile_options import (
     style_of,
     without_users,
 )
+from .threads import add_threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     build.add_argument("--seed", type=int, default=0)
     add_without_users(build)
     _add_shared(build)
+    add_threads(build)
     build.set_defaults(run=run_build)
 
     imported = actions.add_parser("import", help="the ChatGPT-3.5 profiles of RecLM's authors, from their data release")

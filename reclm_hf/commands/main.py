@@ -16,6 +16,7 @@ from ..bundles import BundleError
 from .arguments import Parser, leaves
 from .progress import bars
 from .stopping import called_as, said, stoppable
+from .threads import limited
 
 COMMANDS = (
     "demo",
@@ -77,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         try:
             stack.enter_context(stoppable())
+            stack.enter_context(limited(argv))
             args = build_parser().parse_args(argv)
             log(args)
             stack.enter_context(bars(getattr(args, "quiet", False)))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .output import finish, quoted
+from .threads import add_threads
 
 if TYPE_CHECKING:
     from ..data.splits import Split, Splits
@@ -53,6 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--users-only", action="store_true", help="draw the users, write their file to --output and stop"
     )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/measures/NAME of the model")
+    add_threads(parser)
     parser.set_defaults(run=run)
 
 
@@ -61,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from ..data.load import load_splits
     from ..data.tables import write_parquet
     from ..pipeline.memory import keep_freed_memory
+    from ..pipeline.threads import note_idle_cores
     from ..profiler.modeling_reclm_profiler import RecLMProfiler
     from ..tuning.measures.compare import MEASURE_COLUMNS, compare, measure_lines
     from ..tuning.measures.stage import TABLE, load_measured, measure_profiler
@@ -73,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
         return _users_only(args, split, folder)
     subjects = _subjects(args, splits, split, folder)
     keep_freed_memory()
+    note_idle_cores()
     profiler = RecLMProfiler.from_pretrained(args.model, args.revision)
     stage = args.stage or folder.name
     found = measure_profiler(profiler, subjects, folder, stage, batch_size=args.batch_size, free=not args.no_free)

@@ -17,6 +17,7 @@ from .profile_options import (
     style_of,
     without_users,
 )
+from .threads import add_threads
 
 if TYPE_CHECKING:
     from ..profiles.engines import Engine
@@ -55,6 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_without_users(build)
     add_form_options(build, "plain", "plain")
     add_writing_options(build)
+    add_threads(build)
     build.set_defaults(run=run_build)
 
     review = actions.add_parser("review", help="a CSV file for a person's verdicts, out and back in")

@@ -198,9 +198,11 @@ def engine_of(args: argparse.Namespace) -> Any:
             price_out=args.price_out,
         )
     from ..pipeline.memory import keep_freed_memory
+    from ..pipeline.threads import note_idle_cores
     from ..profiles.engine_transformers import TransformersEngine
 
     keep_freed_memory()
+    note_idle_cores()
     if _is_profiler(args):
         from ..profiler.modeling_reclm_profiler import RecLMProfiler
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .output import finish, quoted
 from .profile_options import add_form_options, add_writing_options, engine_of, form_of, meter_lines, style_of
+from .threads import add_threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +52,7 @@ def add_build(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     build.add_argument("--output", type=Path, metavar="FOLDER", help="default: runs/NAME/profiles, or profiles-masked")
     add_form_options(build, None, "what a profiler was tuned with, else examples")
     add_writing_options(build)
+    add_threads(build)
     build.set_defaults(run=run)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .output import finish, quoted
 from .profile_options import add_writing_options, engine_of, meter_lines, style_of
+from .threads import add_threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,7 @@ def add_update(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--rewrite", action="store_true", help="write everything again where another model, prompt or style wrote it"
     )
     add_writing_options(update)
+    add_threads(update)
     update.set_defaults(run=run)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .output import finish, quoted
+from .threads import add_threads
 
 if TYPE_CHECKING:
     from ..recommender.catalog import Catalog
@@ -47,6 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             option, metavar="FILE|ID", action="append", help=f"{what}: an id, or a file of one id a line; repeatable"
         )
     parser.add_argument("--output", type=Path, metavar="FILE.parquet", help="write the lists to this Parquet file")
+    add_threads(parser)
     parser.set_defaults(run=run)
 
 

@@ -26,6 +26,7 @@ def fill(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Refine, and say what it brought on prompts of held-out users."""
+    from ..pipeline.threads import note_idle_cores
     from ..tuning.arguments import RefineArguments
     from ..tuning.policies.refine import require_rewards, train_refined
     from ..tuning.recipes import from_args
@@ -34,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     require_rewards(settings)
     if args.dry_run:
         return show(args, settings)
+    note_idle_cores()
     manifest = train_refined(settings, progress=not args.json)
     if not manifest:  # another process of the same run speaks
         return 0

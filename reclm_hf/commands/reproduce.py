@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from .output import finish, speaker
+from .threads import add_threads
 from .train import BACKBONES
 
 
@@ -30,8 +31,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="FILE",
         help="Parquet or CSV with user_id and profile: the augmented variants too",
     )
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that train, one thread each")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that train, each with --threads")
     parser.add_argument("--output", type=Path, default=Path("runs/reproduce"), metavar="FOLDER", help="(%(default)s)")
+    add_threads(parser)
     parser.set_defaults(run=run)
 
 
@@ -46,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         epochs=args.epochs,
         profiles=args.profiles,
         jobs=args.jobs,
+        threads=args.threads,
         folder=args.output,
     )
     result = run_reproduce(options, speaker(args))

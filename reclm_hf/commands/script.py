@@ -12,6 +12,7 @@ from types import ModuleType
 from .main import EXIT_ERROR, MENDABLE, add_manners, log, message_of
 from .progress import bars
 from .stopping import called_as, said, stoppable
+from .threads import limited
 
 
 def make_parser(
@@ -37,9 +38,10 @@ def main(command: ModuleType, name: str, argv: Sequence[str] | None = None) -> i
     A launcher (accelerate, torch.distributed.run) ends the processes that it has started by itself.
     """
     program, argv = (called_as(), sys.argv[1:]) if argv is None else ([name], argv)
-    args = make_parser(command, name).parse_args(argv)
-    log(args)
     with ExitStack() as stack:
+        stack.enter_context(limited(argv))
+        args = make_parser(command, name).parse_args(argv)
+        log(args)
         try:
             if "LOCAL_RANK" not in os.environ:
                 stack.enter_context(stoppable())

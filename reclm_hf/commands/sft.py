@@ -32,8 +32,10 @@ def run(args: argparse.Namespace) -> int:
     settings = from_args(SftArguments, args)
     if args.dry_run:
         return show(args, settings)
+    from ..pipeline.threads import note_idle_cores
     from ..tuning.sft import train_sft
 
+    note_idle_cores()
     manifest = train_sft(settings, progress=not args.json)
     if not manifest:  # another process of the same run speaks
         return 0

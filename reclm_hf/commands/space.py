@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .output import finish, quoted
+from .threads import add_threads
 
 if TYPE_CHECKING:
     from ..space.settings import Settings
@@ -38,6 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--export", metavar="FOLDER", type=Path, help="write a folder that `reclm push` makes a Space of; start nothing"
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be loaded from where; load nothing")
+    add_threads(parser)
     parser.set_defaults(run=run)
 
 
@@ -64,8 +66,11 @@ def _served(args: argparse.Namespace, settings: Settings) -> int:
 
     if find_spec("gradio") is None:
         raise ImportError("The page needs Gradio: pip install 'reclm-hf[space]'.")
+    from ..pipeline.threads import note_idle_cores
     from ..space.app import start
 
+    if settings.profiler:
+        note_idle_cores()
     stdout = sys.stdout
 
     def ready(url: str) -> None:

@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from .arguments import count
 from .output import finish
+from .threads import add_threads
 
 if TYPE_CHECKING:
     from ..tuning.arguments import StageArguments
@@ -19,10 +21,11 @@ def fill(
     from ..tuning.recipes import add_arguments
 
     add_arguments(parser, settings)
+    add_threads(parser)
     parser.set_defaults(run=run)
     parser.add_argument("--dry-run", action="store_true", help="print plan and memory, load nothing")
     parser.add_argument(
-        "--processes", type=_count, metavar="N", help="with --dry-run: on so many; default: as this was launched"
+        "--processes", type=count, metavar="N", help="with --dry-run: on so many; default: as this was launched"
     )
 
 
@@ -44,9 +47,3 @@ def cost_line(cost: Mapping[str, float]) -> str:
 def figure(value: float | None) -> str:
     """Three digits, or a dash for what is not known."""
     return "-" if value is None else f"{value:.3f}"
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 1")
-    return int(text)

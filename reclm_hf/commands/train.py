@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .output import finish, quoted
 from .profile_options import profiles_path
+from .threads import add_threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # Written out: importing the recommender here would slow down every command.
 BACKBONES = ("bias_mf", "ncf", "lightgcn", "sgl", "simgcl")
+OPTIMIZERS, PRECISIONS = ("adam", "row_sparse_adam"), ("float32", "bfloat16")
 MODES = ("none", "llm", "constant", "random", "shuffled", "neighbour", "raw_text", "masked_titles")
 
 
@@ -58,8 +60,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="try N settings on validation; default: 1, the preset's own",
     )
+    parser.add_argument(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        default=OPTIMIZERS[0],
+        help="row_sparse_adam leaves rows that a batch does not touch as they are: another method with other results, "
+        "for millions of users or items; bias_mf and ncf in standard only (%(default)s)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="bfloat16 is an approximation: matrix products of training in half precision (%(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", help="of the run; default: from the settings")
+    add_threads(parser)
     parser.set_defaults(run=run)
 
 
@@ -67,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     """Train or resume."""
     from ..data.load import load_splits
     from ..pipeline.manifest import write_manifest
-    from ..pipeline.model_stage import Inputs, train_model
+    from ..pipeline.model_stage import Inputs, require_trainable, train_model
     from ..pipeline.runs import trainer_options
     from ..pipeline.specs import ModelSpec
     from ..pipeline.texts import encode_items
@@ -84,13 +100,13 @@ def run(args: argparse.Namespace) -> int:
         profile_sides=args.profile_sides,
         profile_fit=args.profile_fit,
     )
-    spec.config()  # settings that mean nothing together are refused before any text is encoded
+    options = trainer_options(spec, args.threads, args.optimizer, args.precision)
+    require_trainable(spec, options)
     started = time.perf_counter()
     read = _read_profiles(args, splits, encoder) if spec.needs_table else _Profiles()
     vectors = encode_items(splits.data, encoder)
     inputs = Inputs(splits, vectors, read.users, encoder, item_profiles=read.items, fold_profiles=read.folds)
     folder = Path("runs") / (args.name or f"{splits.data.name}-{spec.label}")
-    options = trainer_options(spec)
     train_model(spec, inputs, options, folder, args.search, progress=True)
     seconds = time.perf_counter() - started
     settings = {**asdict(spec), **asdict(options), "search": args.search}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .output import finish, quoted
 from .terminal import plain
+from .threads import add_threads
 
 if TYPE_CHECKING:
     from ..hub.verify import Check
@@ -29,6 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--floors", action="store_true", help="fit the floors beside a recommender again, too")
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep what is pulled there")
     parser.add_argument("--endpoint", metavar="URL", help="another server than the Hub; default: HF_ENDPOINT")
+    add_threads(parser)
     parser.set_defaults(run=run)
 
 

@@ -60,11 +60,14 @@ USERS_FILE, MANIFEST, TABLE = "users.txt", "manifest.json", "ablation.parquet"
 _CUTS = ("validation", "test")
 
 
-def run_ablation(options: AblationOptions, say: Callable[[str], None], encoder: Any = None) -> dict[str, Any]:
+def run_ablation(
+    options: AblationOptions, say: Callable[[str], None], encoder: Any = None, threads: int = 1
+) -> dict[str, Any]:
     """Run, resume or add to an ablation.
 
     Args:
         say: receives the lines that a person should read. encoder: of the texts; None: the usual one.
+        threads: of each process that trains; no key of a recipe, since they are the machine's.
 
     Returns:
         The manifest: what was compared, on whom, where the files are, what it found.
@@ -114,7 +117,7 @@ def run_ablation(options: AblationOptions, say: Callable[[str], None], encoder: 
         for name, found in written.items()
     }
     whole = plan.trained(folder / "models")
-    seconds = _train(plan, inputs, folder / "models", options.jobs)
+    seconds = _train(plan, inputs, folder / "models", options.jobs, threads)
     # The test period is opened here, when every choice is made.
     results, comparisons, opened = evaluate_stages(
         plan, inputs[plan.stages[0]], folder, seconds, seed=options.seed, trained=not whole
@@ -218,11 +221,13 @@ def _claim(folder: Path, key: Mapping[str, Any]) -> None:
     write_json(now, path)
 
 
-def _train(plan: AblationPlan, inputs: Mapping[str, Inputs], folder: Path, jobs: int) -> dict[tuple[str, str], float]:
+def _train(
+    plan: AblationPlan, inputs: Mapping[str, Inputs], folder: Path, jobs: int, threads: int
+) -> dict[tuple[str, str], float]:
     from tqdm.auto import tqdm
 
     with tqdm(total=sum(len(plan.specs(group)) for group in plan.groups), desc="recommenders", unit="model") as bar:
-        return train_stages(plan, inputs, folder, jobs, on_done=lambda spec: bar.update())
+        return train_stages(plan, inputs, folder, jobs, on_done=lambda spec: bar.update(), threads=threads)
 
 
 def _measured(

@@ -22,6 +22,7 @@ from reclm_hf.tuning.outputs import input_digest
 
 from .memory import keep_freed_memory
 from .profile_stage import SHARDS, USER_TABLE
+from .threads import note_idle_cores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,6 +156,7 @@ def write_stage_profiles(
         from reclm_hf.profiler.modeling_reclm_profiler import RecLMProfiler
 
         keep_freed_memory()
+        note_idle_cores()
         profiler = RecLMProfiler.from_pretrained(stage.source, stage.revision)
         for name in missing:
             before = None if known is None else known[name]

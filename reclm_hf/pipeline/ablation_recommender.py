@@ -168,12 +168,13 @@ def train_stages(
     folder: Path,
     jobs: int = 1,
     on_done: Callable[[ModelSpec], None] | None = None,
+    threads: int = 1,
 ) -> dict[tuple[str, str], float]:
     """Train every model in `folder / <group> / <label>`, chosen on validation; what is finished there is left.
 
     Args:
         inputs: stage -> what its models are fitted on; they differ in the profiles alone. The twins take those of the
-            first stage: the mean profile is the same parameter whoever wrote it.
+            first stage: the mean profile is the same parameter whoever wrote it. jobs, threads: see `train_all`.
 
     Returns:
         (group, label) -> seconds that training took.
@@ -184,7 +185,7 @@ def train_stages(
     seconds: dict[tuple[str, str], float] = {}
     for group in plan.groups:
         shared = inputs[plan.stages[0] if group == BASE else group]
-        found = train_all(plan.specs(group), shared, folder / group, jobs, on_done=on_done)
+        found = train_all(plan.specs(group), shared, folder / group, jobs, on_done=on_done, threads=threads)
         seconds |= {(group, label): taken for label, taken in found.items()}
     return seconds
 

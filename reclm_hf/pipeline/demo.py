@@ -35,6 +35,7 @@ from .model_stage import Inputs
 from .profile_stage import write_profiles
 from .runs import train_all
 from .texts import encode_items, encode_profiles
+from .threads import note_idle_cores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +52,7 @@ class DemoOptions:
     Args:
         dataset: a bundled name. live_profiles: how many profiles are written here and now.
         everything: five backbones and three seeds instead of two and one.
-        jobs: processes that train, one thread each; 1 trains in this one.
+        jobs: processes that train; 1 trains in this one. threads: of each process that trains.
     """
 
     dataset: str = "movietweetings-100k-u10"
@@ -60,6 +61,7 @@ class DemoOptions:
     seed: int = 0
     everything: bool = False
     jobs: int = 1
+    threads: int = 1
 
     @property
     def plan(self) -> DemoPlan:
@@ -130,6 +132,7 @@ def _live_profiles(
     chosen = np.random.default_rng(options.seed).choice(
         np.unique(splits.test.history_user), options.live_profiles, replace=False
     )
+    note_idle_cores()
     table = write_profiles(
         splits.data, splits.test, item_vectors, TransformersEngine.from_model_id(), options.folder / "profiles", chosen
     )
@@ -176,7 +179,9 @@ def _rows(
     specs = plan.specs()
     folder = options.folder / "models"
     with tqdm(total=len(specs), desc="recommenders", unit="model") as bar:
-        seconds = train_all(specs, inputs, folder, options.jobs, on_done=lambda spec: bar.update())
+        seconds = train_all(
+            specs, inputs, folder, options.jobs, on_done=lambda spec: bar.update(), threads=options.threads
+        )
     # Test is opened here, when every choice is made.
     rows = [Row(name, "floor", [evaluate(floor, test)]) for name, floor in floors.items()]
     lists = {name: [beyond_accuracy(floor, test)] for name, floor in floors.items()}

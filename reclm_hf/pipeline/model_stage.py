@@ -19,6 +19,7 @@ from reclm_hf.data.folder import write_json
 from reclm_hf.data.splits import Split, Splits
 from reclm_hf.recommender.build import build_recommender
 from reclm_hf.recommender.modeling_reclm_recommender import BACKBONES, RecLMRecommender
+from reclm_hf.recommender.optimizers import make_optimizer
 from reclm_hf.recommender.search import Settings, best_trial, draw_settings, search
 from reclm_hf.recommender.trainer import DivergedError, TrainerOptions, TrainingResult, choose_epochs, fit
 
@@ -65,6 +66,15 @@ class Inputs:
         return selection.floor.params["half_life_days"]
 
 
+def require_trainable(spec: ModelSpec, options: TrainerOptions) -> None:
+    """Refuse what means nothing together, before texts are encoded or a folder is claimed.
+
+    Raises:
+        ValueError: see `RecLMRecommenderConfig` and `make_optimizer`.
+    """
+    make_optimizer(RecLMRecommender(spec.config()), options)  # of no user and no item
+
+
 def train_model(
     spec: ModelSpec, inputs: Inputs, options: TrainerOptions, folder: Path, budget: int = 1, progress: bool = False
 ) -> RecLMRecommender:
@@ -80,6 +90,7 @@ def train_model(
     Raises:
         ValueError: `folder` holds a run on other data, profiles or settings.
     """
+    require_trainable(spec, options)
     _candidates(spec, budget)  # a budget that cannot be drawn is refused before the folder is claimed
     _claim(folder, _identity(spec, inputs, options) | {"budget": budget})
     if _is_done(folder):
@@ -105,6 +116,7 @@ def train_fixed(
     Raises:
         ValueError: `folder` holds a run on other data, profiles or settings.
     """
+    require_trainable(spec, options)
     _claim(folder, _identity(spec, inputs, options) | {"epochs": epochs})
     if _is_done(folder):
         return RecLMRecommender.from_pretrained(folder / "model")
@@ -181,9 +193,12 @@ def _with_settings(options: TrainerOptions, settings: Settings) -> TrainerOption
 
 
 def _identity(spec: ModelSpec, inputs: Inputs, options: TrainerOptions) -> dict[str, Any]:
+    # A run may go on with other threads. Of the other two the usual value is not named: folders are older than they.
+    unnamed = {"threads": options.threads, "optimizer": "adam", "precision": "float32"}
+    named = {name: value for name, value in asdict(options).items() if unnamed.get(name) != value}
     return {
         "spec": asdict(spec),
-        "options": asdict(options),
+        "options": named,
         "fingerprint": inputs.splits.fingerprint,
         "vectors": inputs.digest(spec.needs_table),
     }

@@ -50,7 +50,7 @@ class ReproduceOptions:
     Args:
         release: a folder of the authors' release, `mind` or `netflix`.
         profiles: Parquet or CSV with `user_id` (as in the release) and `profile`; None trains the base variants only.
-        jobs: processes that train, one thread each; 1 trains in this one.
+        jobs: processes that train; 1 trains in this one. threads: of each process that trains.
     """
 
     release: Path
@@ -59,10 +59,11 @@ class ReproduceOptions:
     epochs: int = EPOCHS
     profiles: Path | None = None
     jobs: int = 1
+    threads: int = 1
     folder: Path = Path("runs/reproduce")
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "epochs", "jobs"):
+        for name in ("seeds", "epochs", "jobs", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} {getattr(self, name)}: give at least 1.")
 
@@ -181,7 +182,8 @@ def _trained(options: ReproduceOptions, inputs: Inputs) -> dict[str, float]:
     specs = [spec for members in options.by_row.values() for spec in members]
     with tqdm(total=len(specs), desc="recommenders", unit="model") as bar:
         done: Callable[[ModelSpec], None] = lambda spec: bar.update()  # noqa: E731
-        return train_all(specs, inputs, options.folder / "models", options.jobs, on_done=done, epochs=options.epochs)
+        folder, epochs, threads = options.folder / "models", options.epochs, options.threads
+        return train_all(specs, inputs, folder, options.jobs, on_done=done, epochs=epochs, threads=threads)
 
 
 def _evaluated(

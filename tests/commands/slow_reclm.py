@@ -15,7 +15,7 @@ from typing import Any
 from reclm_hf.commands.main import main
 from reclm_hf.pipeline import runs
 from reclm_hf.recommender import text_encoder, trainer
-from tests.data.trainable_release import Encoder
+from tests.data.trainable_release import Encoder, brief
 
 _SLEEP = float(os.environ.get("RECLM_TEST_SLEEP", "0"))
 _run = trainer.TripleEpochs.run
@@ -26,13 +26,9 @@ def _slow(self: trainer.TripleEpochs, *args: Any) -> float:
     return _run(self, *args)
 
 
-def _options(spec: Any) -> trainer.TrainerOptions:
-    return trainer.TrainerOptions(seed=spec.seed, max_epochs=30, evaluate_every=2, patience=15, checkpoint_seconds=0.0)
-
-
 text_encoder.TextEncoder = Encoder  # type: ignore[misc, assignment]
 trainer.TripleEpochs.run = _slow  # type: ignore[method-assign]
-runs.trainer_options = _options
+runs.trainer_options = brief
 
 if __name__ == "__main__":
     sys.exit(main())

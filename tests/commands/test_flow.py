@@ -27,6 +27,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.usefixtures("brief_floors")
 def test_train_evaluate_recommend(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trained = run(capsys, "train", "data", "--backbone", "bias_mf", "--preset", "standard", "--name", "mine")
     model = str(trained["model"])

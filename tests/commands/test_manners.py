@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from reclm_hf.commands.progress import bars
 from reclm_hf.commands.stopping import KEPT, stoppable
 from reclm_hf.data.folder import write_dataset
 from tests.checkerboard import checkerboard
-from tests.data.trainable_release import Encoder, write_trainable
+from tests.data.trainable_release import Encoder, brief, write_trainable
 
 RECLM = [sys.executable, "-m", "tests.commands.slow_reclm"]
 TRAIN = ["train", "data", "--backbone", "bias_mf", "--preset", "standard", "--name"]
@@ -40,6 +41,13 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_dataset(checkerboard()[0].data, tmp_path / "data", {})
     return tmp_path
+
+
+@pytest.fixture
+def stand_in(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `slow_reclm` sets, in this process, without its sleep."""
+    monkeypatch.setattr("reclm_hf.recommender.text_encoder.TextEncoder", Encoder)
+    monkeypatch.setattr("reclm_hf.pipeline.runs.trainer_options", brief)
 
 
 @contextmanager
@@ -75,31 +83,33 @@ def group_lives(number: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    ("number", "word", "code"), [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)]
-)
+@pytest.mark.usefixtures("stand_in")
 def test_an_interrupted_training_goes_on_and_ends_like_any_other(
-    data: Path, child_environment: dict[str, str], number: signal.Signals, word: str, code: int
+    data: Path, child_environment: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with started([*RECLM, *TRAIN, "my run"], data, child_environment) as child:
-        until((data / "runs/my run/choose/checkpoint.safetensors").is_file, child)
-        child.send_signal(number)
-        out, err = child.communicate(timeout=PATIENCE)
-    assert child.returncode == code
-    assert out == ""
-    assert err.splitlines()[-2:] == [
-        f"reclm: {word}. Kept: {KEPT['train']}.",
-        f"Go on with: {shlex.join([*RECLM, *TRAIN, 'my run'])}",
-    ]
-    assert "Traceback" not in err
-    choice = data / "runs/my run/choice.json"
-    assert not choice.exists(), "it was not finished"
-    (choice.parent / "choose" / ".checkpoint.safetensors-half").touch()  # as a process leaves it that is killed there
+    checkpoint, choice = (data / "runs/my run" / name for name in ("choose/checkpoint.safetensors", "choice.json"))
+    written = 0
+    for number, word, code in ((signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)):
+        with started([*RECLM, *TRAIN, "my run"], data, child_environment) as child:
+            until(partial(_is_newer, checkpoint, written), child)
+            child.send_signal(number)
+            out, err = child.communicate(timeout=PATIENCE)
+        assert child.returncode == code
+        assert out == ""
+        assert err.splitlines()[-2:] == [
+            f"reclm: {word}. Kept: {KEPT['train']}.",
+            f"Go on with: {shlex.join([*RECLM, *TRAIN, 'my run'])}",
+        ]
+        assert "Traceback" not in err
+        _not_drawn_over(err)
+        assert not choice.exists(), "it was not finished"
+        written = checkpoint.stat().st_mtime_ns
+    (checkpoint.parent / ".checkpoint.safetensors-half").touch()  # as a process leaves it that is killed there
     for name in ("my run", "whole"):
-        done = subprocess.run([*RECLM, *TRAIN, name], env=child_environment, capture_output=True, text=True, check=True)
-        assert f"Next: {shlex.join(['reclm', 'evaluate', f'runs/{name}/model', '--data', 'data'])}\n" in done.stdout
-        assert "\r" not in done.stdout + done.stderr, "no line is drawn twice in a pipe"
-        assert ESCAPE not in done.stdout + done.stderr
+        assert main([*TRAIN, name]) == 0
+        done = capsys.readouterr()
+        assert f"Next: {shlex.join(['reclm', 'evaluate', f'runs/{name}/model', '--data', 'data'])}\n" in done.out
+        _not_drawn_over(done.out + done.err)
     assert not list((data / "runs").rglob(".*")), "nothing half-written is left"
     models = [data / "runs" / name / "model/model.safetensors" for name in ("my run", "whole")]
     assert models[0].read_bytes() == models[1].read_bytes()
@@ -107,6 +117,15 @@ def test_an_interrupted_training_goes_on_and_ends_like_any_other(
         json.loads((data / "runs" / name / "choice.json").read_text())["history"] for name in ("my run", "whole")
     ]
     assert histories[0] == histories[1]
+
+
+def _is_newer(path: Path, than: int) -> bool:
+    return path.is_file() and path.stat().st_mtime_ns > than
+
+
+def _not_drawn_over(text: str) -> None:
+    assert "\r" not in text, "no line is drawn twice in a pipe"
+    assert ESCAPE not in text
 
 
 def test_a_second_interruption_ends_at_once(child_environment: dict[str, str]) -> None:
@@ -147,12 +166,13 @@ def _killed(child: subprocess.Popen[str]) -> None:
     child.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "code"),
     [
-        pytest.param(_to_all, 130, marks=pytest.mark.slow, id="Ctrl-C"),
+        pytest.param(_to_all, 130, id="Ctrl-C"),
         pytest.param(_to_one, 143, id="SIGTERM to the parent"),
-        pytest.param(_killed, -9, marks=pytest.mark.slow, id="SIGKILL to the parent"),
+        pytest.param(_killed, -9, id="SIGKILL to the parent"),
     ],
 )
 def test_processes_that_train_end_with_their_parent(
@@ -269,11 +289,6 @@ def test_bars_of_the_libraries_are_silent_in_a_pipe(child_environment: dict[str,
     assert done.stderr == done.stdout == ""
 
 
-@pytest.fixture
-def stand_in(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reclm_hf.recommender.text_encoder.TextEncoder", Encoder)
-
-
 @pytest.mark.usefixtures("stand_in")
 def test_quiet_prints_the_result_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*TRAIN, "toy", "--quiet"]) == 0
@@ -284,7 +299,7 @@ def test_quiet_prints_the_result_alone(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().err.startswith("reclm: error: ")
 
 
-@pytest.mark.usefixtures("stand_in")
+@pytest.mark.usefixtures("stand_in", "brief_floors")
 def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     commands = [
         ["data", "describe", "data", "--no-text-signal"],

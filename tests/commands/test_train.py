@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -155,9 +156,38 @@ def test_a_cut_that_is_no_number_is_said(capsys: pytest.CaptureFixture[str]) -> 
     assert "'test_cut' is '2020-02-20'; give whole microseconds" in capsys.readouterr().err
 
 
+def test_optimizer_precision_and_threads_are_in_the_manifest(here: Path) -> None:
+    written(rows())
+    train = ["train", "data", "--preset", "standard", "--backbone", "bias_mf", "--name"]
+    assert main([*train, "usual"]) == 0
+    assert main([*train, "fast", "--optimizer", "row_sparse_adam", "--precision", "bfloat16", "--threads", "2"]) == 0
+    found = [json.loads((here / "runs" / name / "model/manifest.json").read_text()) for name in ("usual", "fast")]
+    names = ("optimizer", "precision", "threads")
+    assert [found[0]["options"][name] for name in names] == ["adam", "float32", 1]
+    assert [found[1]["options"][name] for name in names] == ["row_sparse_adam", "bfloat16", 2]
+
+
+def test_another_optimizer_is_another_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(rows())
+    train = ["train", "data", "--name", "one", "--preset", "standard", "--backbone"]
+    assert main([*train, "lightgcn", "--optimizer", "row_sparse_adam"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("reclm: error: optimizer='row_sparse_adam': backbone='lightgcn'")
+    assert line.count("\n") == 1
+    assert not (here / "runs").exists()
+    assert main([*train, "bias_mf"]) == 0
+    assert main([*train, "bias_mf", "--threads", "2"]) == 0, "threads are the machine's"
+    assert main([*train, "bias_mf", "--precision", "bfloat16"]) == 2
+    assert "holds a run with other options" in capsys.readouterr().err
+
+
 def test_the_choices_of_the_command_are_those_of_the_configuration() -> None:
     from reclm_hf.commands import train
     from reclm_hf.recommender.configuration_reclm_recommender import BACKBONE_NAMES, PROFILE_MODES
+    from reclm_hf.recommender.optimizers import OPTIMIZERS
+    from reclm_hf.recommender.precision import PRECISIONS
 
     assert train.BACKBONES == BACKBONE_NAMES
     assert train.MODES == PROFILE_MODES
+    assert train.OPTIMIZERS == OPTIMIZERS
+    assert tuple(PRECISIONS) == train.PRECISIONS

@@ -92,3 +92,50 @@ def test_the_fingerprint_is_that_of_the_content() -> None:
         replace(toy, min_rating=1.0),
     ]
     assert len({toy.fingerprint(), *(other.fingerprint() for other in others)}) == 1 + len(others)
+
+
+def plain(table: pd.DataFrame) -> list[tuple[int, str, str, bool]]:
+    """Rows as a loop would keep and order them: the first of a pair, train before test, then by time."""
+    entries = list(
+        zip(
+            table["user_id"],
+            table["item_id"],
+            table["timestamp"].astype("int64") if "timestamp" in table else [0] * len(table),
+            table["split"] == "test" if "split" in table else [False] * len(table),
+            strict=True,
+        )
+    )
+    first: dict[tuple[str, str], tuple[int, str, str, bool]] = {}
+    for user, item, time, test in sorted(entries, key=lambda entry: (entry[3], entry[2])):
+        first.setdefault((user, item), (int(time), user, item, bool(test)))
+    return sorted(first.values())
+
+
+@pytest.mark.parametrize("days", [1, 4, 10**6, None])
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("in_order", [False, True])
+def test_rows_are_those_of_a_plain_loop(days: int | None, split: bool, in_order: bool) -> None:
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(1, 200))
+        names = np.array(["é", "b", "B", "10", "9", "\U0001f600", "\uffee", "a b", " a"], dtype=object)
+        table = pd.DataFrame({"user_id": rng.choice(names, n), "item_id": rng.choice(names, n)})
+        if days is not None:
+            stamps = rng.integers(0, days, n)
+            table["timestamp"] = pd.to_datetime(np.sort(stamps) if in_order else stamps, unit="D", utc=True)
+        if split:
+            table["split"] = np.where(rng.random(n) < 0.4, "test", "train")
+        catalogue = pd.DataFrame({"item_id": rng.permutation(names), "title": "t"})
+        found = Interactions.from_tables(catalogue, table, "random")
+        expected = plain(table)
+        assert found.item_ids.tolist() == sorted(names)
+        assert found.user_ids.tolist() == sorted(set(table["user_id"]))
+        assert [(found.user_ids[u], found.item_ids[i]) for u, i in zip(found.user, found.item, strict=True)] == [
+            (user, item) for _, user, item, _ in expected
+        ]
+        if found.timestamp is not None:
+            assert found.timestamp.tolist() == [time for time, *_ in expected]
+        if found.in_test is not None:
+            assert found.in_test.tolist() == [test for *_, test in expected]
+        assert found.duplicates == n - len(expected)
+        assert (found.user.dtype, found.item.dtype) == (np.int32, np.int32)

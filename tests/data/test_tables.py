@@ -102,3 +102,47 @@ def test_reading_names_the_broken_file(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1 and no more")
     with pytest.raises(TableError, match=r"rows\.parquet: cannot be read as Parquet"):
         read_parquet(path)
+
+
+def test_ids_and_splits_come_back_as_categoricals() -> None:
+    ids = pd.Series(["b", "a", "b"], dtype=object)
+    for users in (ids, ids.astype("str"), ids.astype("category")):
+        table = pd.DataFrame({"user_id": users, "item_id": ["1", "2", "1"], "split": ["test", "train", "train"]})
+        checked = validate_interactions(table.set_axis([4, 4, 4]), "rows", known_items={"1", "2", "3"})
+        assert checked["user_id"].tolist() == ["b", "a", "b"]
+        assert checked["split"].tolist() == ["test", "train", "train"]
+        assert {str(checked[column].dtype) for column in checked} == {"category"}
+        assert checked.index.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("bad", [None, np.nan, pd.NA, 7, "", " \t", ["a"], {"a"}, True, b"a"])
+@pytest.mark.parametrize("column", ["user_id", "item_id"])
+def test_what_is_no_id_is_named_by_its_row(column: str, bad: object) -> None:
+    columns = {name: pd.Series(["x", "x", "x"], dtype=object) for name in ("user_id", "item_id")}
+    columns[column] = pd.Series(["x", bad, "x"], dtype=object)
+    with pytest.raises(TableError, match=f"rows: column '{column}': no id in row 2. Fill"):
+        validate_interactions(pd.DataFrame(columns), "rows")
+
+
+def test_categories_that_no_row_has_are_no_matter() -> None:
+    users = pd.Categorical(["a", "a"], categories=["", "zz", "a"])
+    table = pd.DataFrame({"user_id": users, "item_id": pd.Categorical(["1", "1"], categories=["9", "1"])})
+    checked = validate_interactions(table, "rows", known_items={"1"})
+    assert checked["user_id"].tolist() == ["a", "a"]
+
+
+def test_a_categorical_of_numbers_is_no_id() -> None:
+    table = pd.DataFrame({"user_id": pd.Categorical([7, 8]), "item_id": ["1", "1"]})
+    with pytest.raises(TableError, match="column 'user_id' holds int64, not text"):
+        validate_interactions(table, "rows")
+
+
+def test_text_columns_are_read_as_categoricals_on_demand(tmp_path: Path) -> None:
+    table = pd.DataFrame({"user_id": ["b", "a", None, "b"], "item_id": [1, 2, 3, 4], "note": ["x"] * 4})
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.Table.from_pandas(table), path, row_group_size=1)  # a dictionary for each group
+    found = read_parquet(path, categorical=("user_id", "item_id", "split"))
+    assert isinstance(found["user_id"].dtype, pd.CategoricalDtype)
+    assert found["user_id"].astype(object).where(found["user_id"].notna(), None).tolist() == ["b", "a", None, "b"]
+    assert found["item_id"].tolist() == [1, 2, 3, 4]
+    assert not isinstance(found["note"].dtype, pd.CategoricalDtype)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from huggingface_hub import HfApi
 
 from reclm_hf.hub.cards import card_figures
@@ -38,6 +39,7 @@ def run(environment: Mapping[str, str], program: str, place: Path, *words: str) 
     return found
 
 
+@pytest.mark.slow
 def test_what_one_pushes_another_uses(hub: LoopbackHub, tmp_path: Path) -> None:
     prefix, home = f"{hub.namespace}/", tmp_path / "b" / "hf-home"
     made = run(

@@ -101,7 +101,7 @@ def finished(world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def quick(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(runs, "trainer_options", lambda spec: replace(QUICK, seed=spec.seed))
+    patch.setattr(runs, "trainer_options", lambda spec, threads: replace(QUICK, seed=spec.seed, threads=threads))
 
 
 def test_two_stages_become_one_table(finished: tuple[Path, list[str], dict[str, Any]]) -> None:

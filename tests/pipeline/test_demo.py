@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,13 +65,13 @@ def splits(monkeypatch: pytest.MonkeyPatch) -> Splits:
     monkeypatch.setattr(demo, "bundled_profiles", lambda _, name: table(getattr(found, name)))
     monkeypatch.setattr(demo, "_live_profiles", lambda *_: table(found.test).head(3))
     monkeypatch.setattr(text_encoder, "TextEncoder", KnownVectors)
-    monkeypatch.setattr(runs, "trainer_options", lambda spec: type(QUICK)(**(vars(QUICK) | {"seed": spec.seed})))
+    monkeypatch.setattr(runs, "trainer_options", lambda spec, threads: replace(QUICK, seed=spec.seed, threads=threads))
     plan = DemoPlan(("ncf", "lightgcn"), (4, 5))
     monkeypatch.setattr(DemoPlan, "everything", classmethod(lambda cls, seed=0: plan))
     return found
 
 
-@pytest.mark.usefixtures("splits")
+@pytest.mark.usefixtures("splits", "brief_floors")
 def test_the_demo_writes_everything_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     options = DemoOptions(folder=tmp_path, seed=4, everything=True)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +24,7 @@ from reclm_hf.pipeline.model_stage import (
     choose_cold_offset,
     recall_at_20,
     selection_value,
+    train_fixed,
     train_model,
 )
 from reclm_hf.pipeline.selection import warm_only
@@ -76,6 +77,37 @@ def test_a_run_stopped_between_choice_and_refit_keeps_its_choice(
     monkeypatch.setattr(model_stage, "choose_epochs", lambda *_, **__: pytest.fail("the choice is there already"))
     train_model(spec, inputs, OPTIONS, tmp_path)
     assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+def test_a_run_goes_on_with_other_threads_and_no_other_method(inputs: Inputs, tmp_path: Path) -> None:
+    spec = ModelSpec("bias_mf", "standard", "none")
+    train_fixed(spec, inputs, OPTIONS, tmp_path, 1)
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert not {"threads", "optimizer", "precision"} & set(run["options"]), "as in folders that are older than these"
+    train_fixed(spec, inputs, replace(OPTIONS, threads=2), tmp_path, 1)
+    for other in ({"optimizer": "row_sparse_adam"}, {"precision": "bfloat16"}):
+        options = replace(OPTIONS, **other)
+        with pytest.raises(ValueError, match="other options"):
+            train_fixed(spec, inputs, options, tmp_path, 1)
+        folder = tmp_path / "".join(other)
+        train_fixed(spec, inputs, options, folder, 1)
+        assert json.loads((folder / "done.json").read_text())["options"] == asdict(options)
+        with pytest.raises(ValueError, match="other options"):
+            train_fixed(spec, inputs, OPTIONS, folder, 1)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "preset", "why"),
+    [("lightgcn", "standard", "propagates"), ("bias_mf", "floor_residual", "softmax"), ("ncf", "reference", "L2 term")],
+)
+def test_what_no_optimizer_fits_is_refused_before_a_folder_is_claimed(
+    backbone: str, preset: str, why: str, inputs: Inputs, tmp_path: Path
+) -> None:
+    spec, options = ModelSpec(backbone, preset, "none"), replace(OPTIONS, optimizer="row_sparse_adam")
+    for train in (train_model, lambda *given: train_fixed(*given, 1)):
+        with pytest.raises(ValueError, match=f"row_sparse_adam.*{why}"):
+            train(spec, inputs, options, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_choosing_looks_at_no_test_target(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

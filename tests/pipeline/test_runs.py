@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,6 +22,7 @@ from reclm_hf.pipeline import runs
 from reclm_hf.pipeline.model_stage import Inputs, train_model
 from reclm_hf.pipeline.runs import train_all
 from reclm_hf.pipeline.specs import ModelSpec
+from reclm_hf.pipeline.threads import LIBRARIES
 from reclm_hf.recommender.configuration_reclm_recommender import PRESETS
 from reclm_hf.recommender.modeling_reclm_recommender import RecLMRecommender
 from reclm_hf.recommender.trainer import TrainerOptions
@@ -25,13 +31,43 @@ from tests.recommender.models import OPTIONS, profiles
 
 USERS, ITEMS = np.arange(N_USERS), np.arange(N_ITEMS)
 EPOCHS_OF_A_MINUTE = 20_000
-SPECS = [ModelSpec("bias_mf", "standard", mode, seed) for mode in ("none", "llm") for seed in (0, 1)]
+SPECS = [ModelSpec("bias_mf", "standard", mode, seed) for mode, seed in (("none", 0), ("llm", 0), ("llm", 1))]
 
 
 @pytest.fixture(scope="module")
 def inputs() -> Inputs:
     splits, vectors = checkerboard()
     return Inputs(splits, vectors, {"validation": profiles(), "test": profiles()})
+
+
+class _PoolOfOne:
+    """A pool that works in this process, and keeps what new ones would have been started with."""
+
+    started: ClassVar[list[tuple[int, int]]] = []
+
+    def __init__(self, jobs: int, initargs: tuple[Any, ...], **_: Any) -> None:
+        self.started.append((jobs, initargs[-1]))
+
+    def submit(self, work: Callable[..., float], *given: Any) -> Future[float]:
+        future: Future[float] = Future()
+        future.set_result(work(*given))
+        return future
+
+    def shutdown(self, **_: Any) -> None:
+        pass
+
+
+def test_every_process_gets_the_threads_that_are_asked_for(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in LIBRARIES:
+        monkeypatch.setenv(name, "1")  # new processes get two, and other tests one again
+    monkeypatch.setattr(runs, "ProcessPoolExecutor", _PoolOfOne)
+    monkeypatch.setattr(runs, "_inputs", inputs)
+    train_all(SPECS[:1], inputs, tmp_path, jobs=3, epochs=1, threads=2)
+    assert _PoolOfOne.started == [(3, 2)]
+    assert {os.environ[name] for name in LIBRARIES} == {"2"}
+    assert json.loads((tmp_path / SPECS[0].label / "done.json").read_text())["options"]["threads"] == 2
 
 
 def test_two_processes_train_what_one_trains(inputs: Inputs, tmp_path: Path) -> None:
@@ -45,7 +81,7 @@ def test_two_processes_train_what_one_trains(inputs: Inputs, tmp_path: Path) -> 
 
 
 def test_an_error_names_the_row_at_once_and_keeps_what_is_finished(inputs: Inputs, tmp_path: Path) -> None:
-    train_all(SPECS[:1], inputs, tmp_path)
+    train_all(SPECS[:1], inputs, tmp_path, epochs=2)
     (tmp_path / SPECS[1].label).mkdir()
     (tmp_path / SPECS[1].label / "run.json").write_text("{}")
     others = set(multiprocessing.active_children())
@@ -91,11 +127,12 @@ def test_every_preset_has_a_training_budget(preset: str) -> None:
     assert len(set(options)) == 1, "the same for base, augmented and placebo"
     assert isinstance(options[0], TrainerOptions)
     assert options[0].seed == 3
+    assert (options[0].threads, options[0].optimizer, options[0].precision) == (1, "adam", "float32")
+    given = runs.trainer_options(ModelSpec("bias_mf", preset, "none", 3), 2, "row_sparse_adam", "bfloat16")
+    assert given == replace(options[0], threads=2, optimizer="row_sparse_adam", precision="bfloat16")
 
 
 def test_a_search_tries_the_same_settings_for_base_and_augmented(inputs: Inputs, tmp_path: Path) -> None:
-    import json
-
     tried = []
     for mode in ("none", "llm"):
         folder = tmp_path / mode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from reclm_hf.commands.main import main
 from reclm_hf.data.tables import INSTRUCTION_COLUMNS, TableError, write_parquet
 from reclm_hf.profiler.modeling_reclm_profiler import RecLMProfiler
 from reclm_hf.tuning.models import load_for_training
@@ -189,22 +191,30 @@ def test_an_adapter_is_tuned_further_as_a_whole_model(tmp_path: Path) -> None:
     assert RecLMProfiler.from_pretrained(tmp_path / "out").config.layout == "merged"
 
 
-def test_command_and_script_give_equal_adapters(tmp_path: Path, child_environment: dict[str, str]) -> None:
+def test_command_and_script_give_equal_adapters(
+    tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     given = settings(tmp_path, seed=3)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         f"model: {given.model}\ninstructions: {given.instructions}\nautocast: false\nuse_cpu: true\nmax_steps: 3\n"
         "batch_size: 2\nlearning_rate: 1e-2\nholdout: 0\nseed: 3\n"
     )
-    for name, command in (("a", ["-m", "reclm_hf.commands.main", "sft"]), ("b", ["training/sft.py"])):
-        argv = [sys.executable, *command, "--config", str(recipe), "--output", str(tmp_path / name)]
-        done = subprocess.run(
-            argv, env=child_environment, capture_output=True, text=True, cwd=Path(__file__).parents[2]
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert "Next: reclm profiles build" in done.stdout
+    calls = {"a": lambda flags: main(["sft", *flags]), "b": script_of(repository).main}
+    for name, call in calls.items():
+        assert call(["--config", str(recipe), "--output", str(tmp_path / name)]) == 0
+        assert "Next: reclm profiles build" in capsys.readouterr().out
     first, second = adapter(tmp_path / "a"), adapter(tmp_path / "b")
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def script_of(repository: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("sft_script", repository / "training" / "sft.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
 
 
 def test_rows_with_an_empty_reply_are_refused(tmp_path: Path) -> None:
