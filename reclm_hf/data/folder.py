@@ -105,7 +105,7 @@ def read_interactions(folder: Path) -> pd.DataFrame:
 
     parts = [folder / name for name in PART_FILES.values()]
     if (folder / INTERACTIONS_FILE).is_file() or not any(part.is_file() for part in parts):
-        return read_parquet(folder / INTERACTIONS_FILE)
+        return read_parquet(folder / INTERACTIONS_FILE, categorical=("user_id", "item_id", "split"))
     return pd.concat([read_parquet(part) for part in parts], ignore_index=True)
 
 

@@ -62,31 +62,25 @@ class Interactions:
             rows = rows[rows["rating"] >= min_rating]
             if not len(rows):
                 raise TableError(f"{name}: interactions: no rating reaches min_rating={min_rating}. Lower it.")
-        if "split" in rows.columns:
-            rows = rows.assign(in_test=rows["split"] == "test")
-        order = [column for column in ("in_test", "timestamp") if column in rows.columns]
-        # A stable sort keeps the file's order among equal times, so that "the first" of a duplicate is the earliest.
-        rows = rows.sort_values(order, kind="stable") if order else rows
-        repeated = rows.duplicated(["user_id", "item_id"])
-        rows = rows[~repeated]
-        user_ids, user = np.unique(rows["user_id"].to_numpy(dtype=object), return_inverse=True)
+        user_ids, user = _sorted_ids(rows["user_id"].array)
         item_ids = items["item_id"].to_numpy(dtype=object)
-        item = np.searchsorted(item_ids, rows["item_id"].to_numpy(dtype=object))
+        item = _positions(item_ids, rows["item_id"].array)
         stamps = rows["timestamp"].astype("int64").to_numpy() if "timestamp" in rows.columns else None
-        in_test = rows["in_test"].to_numpy(dtype=bool) if "in_test" in rows.columns else None
-        keys = (item, user, stamps) if stamps is not None else (item, user)
-        by_time = np.lexsort(keys)
+        in_test = (rows["split"] == "test").to_numpy() if "split" in rows.columns else None
+        pairs = user * np.int64(len(item_ids)) + item
+        kept = _first_of_each(pairs, [keys for keys in (stamps, in_test) if keys is not None])
+        kept = _in_order(kept, pairs, stamps)
         return cls(
             user_ids=user_ids,
             item_ids=item_ids,
-            user=user[by_time].astype(np.int32),
-            item=item[by_time].astype(np.int32),
-            timestamp=None if stamps is None else stamps[by_time],
+            user=user[kept],
+            item=item[kept],
+            timestamp=None if stamps is None else stamps[kept],
             items=items,
             name=name,
             min_rating=min_rating,
-            duplicates=int(repeated.sum()),
-            in_test=None if in_test is None else in_test[by_time],
+            duplicates=len(pairs) - len(kept),
+            in_test=None if in_test is None else in_test[kept],
         )
 
     @property
@@ -111,3 +105,42 @@ class Interactions:
         if self.in_test is not None:
             digest.update(b"split=" + np.packbits(self.in_test).tobytes())
         return digest.hexdigest()
+
+
+def _sorted_ids(ids: pd.Categorical) -> tuple[np.ndarray, np.ndarray]:
+    """The ids that occur, sorted, [U] str; and which of them each row has, int32 [n]."""
+    names = np.asarray(ids.categories, dtype=object)
+    used = np.flatnonzero(np.bincount(ids.codes, minlength=len(names)))
+    order = np.array(sorted(used.tolist(), key=names.tolist().__getitem__), dtype=np.int64)
+    place = np.full(len(names), -1, dtype=np.int32)
+    place[order] = np.arange(len(order))
+    return names[order], place[ids.codes]
+
+
+def _positions(names: np.ndarray, ids: pd.Categorical) -> np.ndarray:
+    """Where each row's id stands among `names`, int32 [n]; every id that occurs must be there."""
+    place = {name: position for position, name in enumerate(names)}
+    return np.array([place.get(name, -1) for name in ids.categories], dtype=np.int32)[ids.codes]
+
+
+def _first_of_each(pairs: np.ndarray, keys: list[np.ndarray]) -> np.ndarray:
+    """Rows of the first of equal pairs, int64: by the last key, then the one before it, then the order of the table."""
+    in_order = np.sort(pairs)
+    if not (in_order[1:] == in_order[:-1]).any():
+        return np.arange(len(pairs))
+    order = np.lexsort(keys) if keys else np.arange(len(pairs))
+    # Stable too: of equal pairs the one that comes first in `order` stands first.
+    order = order[np.argsort(pairs[order], kind="stable")]
+    return order[np.append(True, in_order[1:] != in_order[:-1])]
+
+
+def _in_order(rows: np.ndarray, pairs: np.ndarray, stamps: np.ndarray | None) -> np.ndarray:
+    """The rows by (time, pair); pairs are distinct. A table that is in order of time already costs hardly a sort."""
+    if stamps is None:
+        return rows[np.argsort(pairs[rows])]
+    rows = rows[np.argsort(stamps[rows], kind="stable")]
+    times = stamps[rows]
+    equal = times[1:] == times[:-1]
+    tied = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
+    rows[tied] = rows[tied][np.lexsort((pairs[rows[tied]], times[tied]))]
+    return rows

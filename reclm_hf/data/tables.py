@@ -99,20 +99,28 @@ def bad_rows(
     return TableError(f"{source}: column {column!r}: {what} in row {shown}{more}. {way_out}")
 
 
-def _require_ids(table: pd.DataFrame, column: str, source: str) -> pd.Series:
+def _require_ids(table: pd.DataFrame, column: str, source: str) -> pd.Categorical:
+    """The ids of a column, checked; each distinct id is looked at once, however many rows have it."""
+    import numpy as np
     import pandas as pd
 
     values = table[column]
-    if len(values) and not (pd.api.types.is_string_dtype(values) or values.dtype == object):
+    kind = values.cat.categories.dtype if isinstance(values.dtype, pd.CategoricalDtype) else values.dtype
+    if len(values) and not (pd.api.types.is_string_dtype(kind) or pd.api.types.is_object_dtype(kind)):
         raise TableError(
-            f"{source}: column {column!r} holds {values.dtype}, not text; ids such as '007' would lose their zeros. "
+            f"{source}: column {column!r} holds {kind}, not text; ids such as '007' would lose their zeros. "
             f"Read it as a string (pandas: dtype={{{column!r}: str}})."
         )
-    texts = values.map(lambda value: value if isinstance(value, str) else None)
-    empty = texts.isna() | (texts.fillna("").str.strip() == "")
-    if empty.any():
-        raise bad_rows(source, column, empty.to_numpy().nonzero()[0], "no id", "Fill the ids in or drop these rows.")
-    return texts.astype(object)
+    try:
+        codes, distinct = pd.factorize(values)
+    except TypeError:  # lists and the like have no hash
+        codes, distinct = pd.factorize(values.map(lambda value: value if isinstance(value, str) else None))
+    ids = np.asarray(distinct, dtype=object)
+    # One more at the end, for the code -1 of a missing value.
+    unusable = np.array([not (isinstance(value, str) and value.strip()) for value in ids] + [True])
+    if unusable[codes].any():
+        raise bad_rows(source, column, unusable[codes].nonzero()[0], "no id", "Fill the ids in or drop these rows.")
+    return pd.Categorical.from_codes(codes, pd.Index(ids, dtype=object))
 
 
 def _utc_microseconds(values: pd.Series, column: str, source: str) -> pd.Series:
@@ -143,7 +151,7 @@ def validate_items(table: pd.DataFrame, source: str) -> pd.DataFrame:
     require_columns(table, ["item_id"], source)
     if "title" not in table.columns and "text" not in table.columns:
         require_columns(table, ["title"], source)
-    ids = _require_ids(table, "item_id", source)
+    ids = pd.Series(_require_ids(table, "item_id", source), index=table.index).astype(object)
     repeated = ids.duplicated()
     if repeated.any():
         first = ids[repeated].iloc[0]
@@ -193,6 +201,8 @@ def _string_list(value: object) -> list[str]:
 def validate_interactions(table: pd.DataFrame, source: str, *, known_items: set[str] | None = None) -> pd.DataFrame:
     """Check an interaction table and return `user_id`, `item_id` and, where present, `timestamp`, `split`, `rating`.
 
+    Ids and splits come back as categoricals of strings, so that no row has a Python object of its own.
+
     Args:
         table: needs `user_id` and `item_id`. `split` holds `train` or `test` in every row: a given test set.
         source: the file or data set name used in errors.
@@ -201,42 +211,43 @@ def validate_interactions(table: pd.DataFrame, source: str, *, known_items: set[
     Raises:
         TableError: a missing column, an empty id, an unknown item, an unusable timestamp, another split, no rows.
     """
+    import numpy as np
     import pandas as pd
 
     require_columns(table, ["user_id", "item_id"], source)
     if not len(table):
         raise TableError(f"{source}: no interactions in it. Check the file or the filters.")
-    checked = pd.DataFrame(
-        {"user_id": _require_ids(table, "user_id", source), "item_id": _require_ids(table, "item_id", source)}
-    )
+    ids = {column: _require_ids(table, column, source) for column in ("user_id", "item_id")}
     if known_items is not None:
-        unknown = ~checked["item_id"].isin(known_items)
+        items = ids["item_id"]
+        unknown = np.array([item not in known_items for item in items.categories], dtype=bool)[items.codes]
         if unknown.any():
-            first = checked["item_id"][unknown].iloc[0]
+            rows = unknown.nonzero()[0]
             raise bad_rows(
                 source,
                 "item_id",
-                unknown.to_numpy().nonzero()[0],
-                f"an item that the item table does not have ({first!r})",
+                rows,
+                f"an item that the item table does not have ({items[rows[0]]!r})",
                 "Add the items or drop these rows (`reclm data import --drop-unknown-items`).",
             )
+    checked = pd.DataFrame(ids)
     if "timestamp" in table.columns:
         stamps = _utc_microseconds(table["timestamp"], "timestamp", source)
         if stamps.isna().any():
             raise bad_rows(
                 source, "timestamp", stamps.isna().to_numpy().nonzero()[0], "no time", "Fill in or drop these rows."
             )
-        checked["timestamp"] = stamps
+        checked["timestamp"] = stamps.array
     if "split" in table.columns:
         other = ~table["split"].isin(SPLIT_NAMES).to_numpy()
         if other.any():
             what = f"neither 'train' nor 'test' ({table['split'][other].iloc[0]!r})"
             way_out = "Name validation rows 'train' (validation is cut out of it), or leave the column out."
             raise bad_rows(source, "split", other.nonzero()[0], what, way_out)
-        checked["split"] = table["split"].astype(object)
+        checked["split"] = pd.Categorical(table["split"], categories=SPLIT_NAMES)
     if "rating" in table.columns:
-        checked["rating"] = pd.to_numeric(table["rating"], errors="coerce")
-    return checked.reset_index(drop=True)
+        checked["rating"] = pd.to_numeric(table["rating"], errors="coerce").array
+    return checked
 
 
 def write_parquet(table: pd.DataFrame, path: str | Path, columns: dict[str, str] | None = None) -> None:
@@ -287,8 +298,11 @@ def _arrow_type(kind: str) -> object:
     }[kind]
 
 
-def read_parquet(path: str | Path) -> pd.DataFrame:
+def read_parquet(path: str | Path, categorical: Sequence[str] = ()) -> pd.DataFrame:
     """Read a Parquet file as a frame.
+
+    Args:
+        categorical: text columns that become categoricals, which hold each distinct text once.
 
     Raises:
         TableError: the file is absent, empty (0 bytes) or not Parquet.
@@ -302,7 +316,13 @@ def read_parquet(path: str | Path) -> pd.DataFrame:
     if path.stat().st_size == 0:
         raise TableError(f"{path}: the file is empty (0 bytes). Copy or download it again.")
     try:
-        with pq.ParquetFile(path) as file:  # `read_table` imports what reads folders of files, .3 s
+        # `read_table` imports what reads folders of files, .3 s
+        with pq.ParquetFile(path) as file:
+            kinds = (pa.string(), pa.large_string())
+            texts = {field.name for field in file.schema_arrow if field.type in kinds}
+            if not texts.intersection(categorical):
+                return file.read().to_pandas()
+        with pq.ParquetFile(path, read_dictionary=sorted(texts.intersection(categorical))) as file:
             return file.read().to_pandas()
     except (pa.ArrowInvalid, OSError) as error:
         raise TableError(f"{path}: cannot be read as Parquet ({error}). Copy or download it again.") from error

@@ -24,6 +24,7 @@ from .backbone_ncf import NCF
 from .backbone_sgl import SGL
 from .backbone_simgcl import SimGCL
 from .batch_rows import BatchRows, distinct
+from .block_scores import block_scores
 from .catalog import CatalogRecommender
 from .configuration_reclm_recommender import RecLMRecommenderConfig
 from .floors import Floors, by_warmth
@@ -225,13 +226,9 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
         assert ids is not None
         return ids * warm + features
 
-    @torch.no_grad()
     def score(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """float32 [B, C] scores of user rows (int64 [B]) for item rows (int64 [C]) in the id space of the catalogue."""
-        encoded = self.served()
-        device = encoded.item_bias.device
-        rows, columns = (torch.as_tensor(np.asarray(index), device=device) for index in (users, items))
-        return encoded.scores(self.backbone, rows, columns).float().cpu().numpy()
+        return block_scores(self.served(), self.backbone, users, items)
 
     @torch.no_grad()
     def mean_user_scores(self, items: np.ndarray) -> np.ndarray:

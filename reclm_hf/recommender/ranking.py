@@ -41,7 +41,7 @@ def tie_order(n_items: int, seed: int = 0) -> np.ndarray:
     return order
 
 
-def in_full(items: np.ndarray, n_items: int) -> bool:
+def all_in_order(items: np.ndarray, n_items: int) -> bool:
     """Whether `items` (int64 [C]) are all the positions below `n_items` in order, so that tables need no copy."""
     if len(items) != n_items:
         return False
@@ -167,7 +167,7 @@ def rank_blocks(
     Raises:
         ValueError: k < 1, or scores that are NaN or +inf.
     """
-    every = in_full(items, len(ties))
+    every = all_in_order(items, len(ties))
     order = ties if every else ties[items]
     column = None if every or seen is None else _columns_of(items, len(ties))
     for start in range(0, len(users), block):

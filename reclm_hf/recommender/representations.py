@@ -36,7 +36,8 @@ class Representations(NamedTuple):
 
     def scores(self, backbone: Backbone, users: torch.Tensor, items: torch.Tensor | slice) -> torch.Tensor:
         """[B, C] scores of user rows [B] for item rows [C], both int64; slice(None) takes all items and copies none."""
-        scores = self.user[users] @ self.item[items].T + self.item_bias[items]
+        scores = self.user[users] @ self.item[items].T
+        scores += self.item_bias[items]  # in place: a block of scores is large
         if self.pair is not None:
             own = backbone.pair_scores(self.pair.user[users], self.pair.item[items])
             scores = scores + own * self.pair.gate[items]

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from .new_users import Histories, lists_of
-from .ranking import block_users, rank_blocks, tie_order
+from .ranking import all_in_order, block_users, rank_blocks, tie_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,7 +148,12 @@ def _nearest(vectors: torch.Tensor, asked: np.ndarray, allowed: np.ndarray, k: i
 
     def score(places: np.ndarray, columns: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            left, right = (vectors[torch.as_tensor(index, device=vectors.device)] for index in (asked[places], columns))
+            left = vectors[torch.as_tensor(asked[places], device=vectors.device)]
+            right = (
+                vectors
+                if all_in_order(columns, len(vectors))
+                else vectors[torch.as_tensor(columns, device=vectors.device)]
+            )
             return (left @ right.T).float().cpu().numpy()
 
     itself = (np.arange(len(asked) + 1), asked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ from .catalog import read_tensors, write_atomically
 logger = logging.getLogger(__name__)
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
-_BATCH_SIZE = 64
+# Tokens of a batch, padding included: the inner layer of so many fits the cache of a core.
+_BATCH_TOKENS = 1024
+# So many texts are sorted at a time; their tokens are in memory meanwhile.
+_WINDOW = 8192
 
 
 def _bundles() -> Any:
@@ -98,12 +101,9 @@ class TextEncoder:
         from tqdm.auto import tqdm
 
         tokenizer, model = self._model()
-        # Texts of one length together: hardly any padding.
-        order = sorted(range(len(texts)), key=lambda position: len(texts[position]))
         vectors = np.empty((len(texts), model.config.hidden_size), dtype=np.float32)
         with torch.inference_mode(), tqdm(total=len(texts), desc="texts", unit="text", disable=not progress) as bar:
-            for start in range(0, len(order), _BATCH_SIZE):
-                rows = order[start : start + _BATCH_SIZE]
+            for rows in self._batches(texts, tokenizer):
                 batch = tokenizer(
                     [texts[row] for row in rows],
                     padding=True,
@@ -117,6 +117,20 @@ class TextEncoder:
                 vectors[rows] = torch.nn.functional.normalize(mean, dim=1).numpy()
                 bar.update(len(rows))
         return vectors
+
+    def _batches(self, texts: list[str], tokenizer: Any) -> Iterator[np.ndarray]:
+        """Positions of the texts of each batch, int64 [b]: texts of one length together, so that little is padding."""
+        for start in range(0, len(texts), _WINDOW):
+            window = texts[start : start + _WINDOW]
+            tokens = tokenizer(window, truncation=True, max_length=self.max_length, return_attention_mask=False)
+            lengths = np.array([len(ids) for ids in tokens["input_ids"]])
+            order = np.argsort(lengths, kind="stable")
+            first = 0
+            for place, position in enumerate(order):
+                if place > first and (place + 1 - first) * lengths[position] > _BATCH_TOKENS:
+                    yield start + order[first:place]
+                    first = place
+            yield start + order[first:]
 
     # -- cache: one file a call, named by its content; reading takes all of them -------------------------------------
 

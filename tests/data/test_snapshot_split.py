@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from reclm_hf.data import splits
 from reclm_hf.data.folder import read_dataset, write_dataset
 from reclm_hf.data.importers.columns import ColumnMapping, import_tables
 from reclm_hf.data.interactions import Interactions
@@ -181,3 +183,10 @@ def test_train_must_be_earlier_than_test() -> None:
     items = pd.DataFrame({"item_id": ["1", "2"], "title": ["A", "B"]})
     with pytest.raises(TableError, match="toy: 1 train rows are not earlier than the first test row"):
         snapshot_split(Interactions.from_tables(items, frame, "toy"))
+
+
+def test_shares_come_from_the_first_eight_bytes_of_sha256() -> None:
+    keys = [f"ключ {number}" for number in range(50)] + [""]
+    expected = [int.from_bytes(hashlib.sha256(f"7:{key}".encode()).digest()[:8], "big") / 2.0**64 for key in keys]
+    assert splits._hash_shares(keys, 7).tolist() == expected
+    assert len(splits._hash_shares([], 7)) == 0

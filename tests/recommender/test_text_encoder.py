@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from reclm_hf.recommender import text_encoder
 from reclm_hf.recommender.text_encoder import TextEncoder
 
 TEXTS = ["a cat", "a cat and a dog and a bird and a fish", "dog", "the bird of the sea", "a fish a fish a fish"]
@@ -135,3 +136,23 @@ def test_the_default_encoder_equals_sentence_transformers(tmp_path):
     texts = ["Heat (1995). Genres: Crime, Drama", "Toy Story (1995). Genres: Animation", "a short one"]
     reference = SentenceTransformer(resolve_model(encoder.model_id).path).encode(texts, normalize_embeddings=True)
     np.testing.assert_allclose(encoder.encode(texts, progress=False), reference, atol=1e-5)
+
+
+def test_batches_hold_texts_of_one_length_each_text_once(encoder, monkeypatch):
+    monkeypatch.setattr(text_encoder, "_BATCH_TOKENS", 24)
+    monkeypatch.setattr(text_encoder, "_WINDOW", 30)
+    texts = [" ".join(["cat"] * length) for length in np.random.default_rng(0).integers(1, 40, 50)]
+    batches = list(encoder._batches(texts, encoder._model()[0]))
+    assert sorted(np.concatenate(batches)) == list(range(50))
+    tokens = [[len(texts[row].split()) + 2 for row in rows] for rows in batches]
+    assert all(len(counts) == 1 or len(counts) * max(counts) <= 24 for counts in tokens)
+    assert any(len(counts) > 1 for counts in tokens)
+    in_window = [counts for rows, counts in zip(batches, tokens, strict=True) if rows.max() < 30]
+    assert np.concatenate(in_window).tolist() == sorted(np.concatenate(in_window))
+
+
+def test_vectors_do_not_depend_on_the_batches(encoder_folder, tmp_path, monkeypatch):
+    expected = TextEncoder(encoder_folder, cache=tmp_path / "one").encode(TEXTS, progress=False)
+    monkeypatch.setattr(text_encoder, "_BATCH_TOKENS", 1)
+    found = TextEncoder(encoder_folder, cache=tmp_path / "other").encode(TEXTS, progress=False)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
