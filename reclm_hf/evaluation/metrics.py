@@ -6,7 +6,7 @@ metric, and, added up by item, the item-clustered bootstrap: the two cannot drif
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -31,7 +31,8 @@ def metric_names(ks: Sequence[int]) -> list[str]:
 def target_ranks(scores: np.ndarray, seen: Pairs, targets: Pairs, tie_rank: np.ndarray, model: str) -> np.ndarray:
     """Rank of every target by counting the unseen candidates above it: int32 [m], 0 is the best.
 
-    No list is sorted: a user has few targets, and counting reads each score once for each of them.
+    No list is sorted: a user has few targets, and counting reads each score once for each of them. Where numba is
+    installed, `rank_kernel` counts the same for large evaluations.
 
     Args:
         scores: [B, C] float32, users x candidates; left as it is.
@@ -44,25 +45,41 @@ def target_ranks(scores: np.ndarray, seen: Pairs, targets: Pairs, tie_rank: np.n
         ValueError: NaN or +inf among the scores, or a target among the seen pairs.
     """
     require_rankable(scores, model)
-    # With the columns in tie order, "an earlier column of the same score is above" is the whole tie rule.
-    order = np.argsort(tie_rank, kind="stable")
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    ordered = np.take(scores, order, axis=1)
-    # A comparison with NaN is false, so masked items are never counted, not even against a target of -inf.
-    ordered[seen[0], place[seen[1]]] = np.nan
-    ranks = np.empty(len(targets[0]), dtype=np.int32)
-    for number, (row, column) in enumerate(zip(targets[0].tolist(), place[targets[1]].tolist(), strict=True)):
-        line = ordered[row]
-        score = line[column]
-        if score == -np.inf:
-            ranks[number] = UNRANKED
-        elif score != score:
-            raise ValueError("A target is also in its user's history: leave known pairs out of the targets.")
-        else:
-            above = np.count_nonzero(line[:column] >= score) + np.count_nonzero(line[column + 1 :] > score)
-            ranks[number] = above
+    masked = np.asarray(scores, dtype=np.float32)
+    if len(seen[0]):
+        # A comparison with NaN is false, so masked items are never counted, not even against a target of -inf.
+        masked = np.array(masked)
+        masked[seen] = np.nan
+    rows, columns = (np.asarray(index, dtype=np.int64) for index in targets)
+    wanted = masked[rows, columns]
+    if np.isnan(wanted).any():
+        raise ValueError("A target is also in its user's history: leave known pairs out of the targets.")
+    ranks = np.empty(len(rows), dtype=np.int32)
+    for chosen in _turns(rows):
+        # Most often every user has a first target, and no line is copied.
+        lines = masked if len(chosen) == len(masked) else masked[rows[chosen]]
+        ranks[chosen] = _count_above(lines, wanted[chosen, None], tie_rank, tie_rank[columns[chosen], None])
+    ranks[wanted == -np.inf] = UNRANKED
     return ranks
+
+
+def _turns(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Places in `rows` [m] of the first entry of every row, of the second of those that have one, and so on."""
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    turn = np.arange(len(rows)) - np.searchsorted(ordered, ordered)
+    by_turn = order[np.argsort(turn, kind="stable")]
+    yield from np.split(by_turn, np.cumsum(np.bincount(turn))[:-1]) if len(rows) else ()
+
+
+def _count_above(lines: np.ndarray, score: np.ndarray, tie_rank: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """[m] candidates above the target of each line [m, C]; score and place in the order of ties are [m, 1]."""
+    above = np.count_nonzero(lines > score, axis=1)
+    level = np.count_nonzero(lines == score, axis=1)
+    tied = np.flatnonzero(level > 1)
+    if len(tied):
+        above[tied] += np.count_nonzero((lines[tied] == score[tied]) & (tie_rank < place[tied]), axis=1)
+    return above
 
 
 def contributions(metric: str, rank: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .metrics import contributions, metric_names, target_ranks, user_metrics
+from .rank_kernel import RankCounter
 from .scoring import Scorer, candidate_columns, model_name, score_blocks, stored_pairs
 
 if TYPE_CHECKING:
@@ -217,10 +218,14 @@ def _evaluate_setting(
     column = candidate_columns(items, split.n_items)
     ties = tie_order(split.n_items, seed)[items]
     users = np.flatnonzero(np.diff(targets.indptr))
+    counter = RankCounter(history, targets, column, ties, len(users) * len(items))
     ranks = []
     for block in score_blocks(model, users, items, history, block_size):
-        wanted = stored_pairs(targets[block.users], column)
-        ranks.append(target_ranks(block.scores, block.seen, wanted, ties, model_name(model)))
+        found = counter.ranks(block.users, block.scores)
+        if found is None:
+            wanted = stored_pairs(targets[block.users], column)
+            found = target_ranks(block.scores, block.seen, wanted, ties, model_name(model))
+        ranks.append(found)
     target_user = np.repeat(np.arange(split.n_users, dtype=np.int32), np.diff(targets.indptr))
     target_item = targets.indices.astype(np.int32)
     return _result(setting, target_user, target_item, np.concatenate(ranks), len(items), ks, "")
@@ -244,7 +249,8 @@ def _result(
     ks: tuple[int, ...],
     reason: str,
 ) -> SettingResult:
-    users, group = np.unique(target_user, return_inverse=True)
+    first = np.diff(target_user, prepend=-1) > 0  # of each user: targets are ordered by user
+    users, group = target_user[first], np.cumsum(first) - 1
     return SettingResult(
         setting=setting,
         users=users,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,23 +18,33 @@ _BLOCK_CELLS = 2**24
 
 
 class Scorer(Protocol):
-    """What can be evaluated: scores of users (int64 [B]) for items (int64 [C]) as float32 [B, C]."""
+    """What can be evaluated: scores of users (int64 [B]) for items (int64 [C]) as float32 [B, C].
+
+    A scorer may also have `block_scorer(items) -> Callable[[users], scores]`, which does once what every block of
+    users needs. It must give the scores of `score`; each call may overwrite what the one before gave.
+    """
 
     def score(self, users: np.ndarray, items: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
 class Block:
-    """Scores of some users for all candidates.
+    """Scores of some users for all candidates, valid until the next block is asked for.
 
     Attributes:
         users: [B] int64. scores: [B, C] float32, perhaps read-only; nothing is masked.
-        seen: (rows, columns) of `scores` where the user knows the item.
+        history: [U, I] CSR of what is known. column: [I] int64, see `candidate_columns`.
     """
 
     users: np.ndarray
     scores: np.ndarray
-    seen: Pairs
+    history: csr_array
+    column: np.ndarray
+
+    @property
+    def seen(self) -> Pairs:
+        """(rows, columns) of `scores` where the user knows the item."""
+        return stored_pairs(self.history[self.users], self.column)
 
 
 def model_name(model: object) -> str:
@@ -57,10 +67,12 @@ def score_blocks(
     if block_size < 1:
         raise ValueError(f"block_size={block_size} must be at least 1: it is the number of users scored at a time.")
     column = candidate_columns(items, history.shape[1])
+    prepare = getattr(model, "block_scorer", None)
+    score: Callable[[np.ndarray], np.ndarray] = prepare(items) if prepare else lambda rows: model.score(rows, items)
     size = max(1, min(block_size, _BLOCK_CELLS // max(1, len(items))))
     for start in range(0, len(users), size):
         block = users[start : start + size].astype(np.int64)
-        yield Block(block, _checked_scores(model, block, items), stored_pairs(history[block], column))
+        yield Block(block, _checked_scores(model, score(block), block, items), history, column)
 
 
 def candidate_columns(items: np.ndarray, n_items: int) -> np.ndarray:
@@ -88,8 +100,8 @@ def require_rankable(scores: np.ndarray, model: str) -> None:
         )
 
 
-def _checked_scores(model: Scorer, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-    scores = np.asarray(model.score(users, items), dtype=np.float32)
+def _checked_scores(model: Scorer, given: np.ndarray, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    scores = np.asarray(given, dtype=np.float32)
     if scores.shape != (len(users), len(items)):
         raise ValueError(
             f"{model_name(model)}.score gave shape {scores.shape} for {len(users)} users and {len(items)} items: "

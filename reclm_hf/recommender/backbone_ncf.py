@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from .backbone import Backbone
 from .configuration_reclm_recommender import RecLMRecommenderConfig
+from .towers import relu_sums, two_layers
 
 # Cells of one block of hidden values, [users, items, d] float32: 1 MiB stays in the cache of a core.
 _BLOCK_CELLS = 2**18
@@ -50,14 +51,17 @@ class NCF(Backbone):
     def pair_scores(self, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
         """See the base class; memory is bounded by scoring users in blocks."""
         left, right = self._hidden_parts(user, item)
-        return (user[:, : self.d] * self.gmf) @ item[:, : self.d].T + self._pair_towers(left, right)
+        own, towers = user[:, : self.d] * self.gmf, self._pair_towers(left, right)
+        if torch.is_grad_enabled():
+            return own @ item[:, : self.d].T + towers
+        return towers.addmm_(own, item[:, : self.d].T)
 
     def _pair_towers(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         """[B, d] and [C, d] shares of the first layer -> [B, C]."""
-        if self.second is None:
-            # The sum of relu(x) = (x + |x|) / 2 over |a - (-b)| is a city-block distance: no hidden values are stored.
-            distance = torch.cdist(left, -right, p=1.0)
-            return (distance + left.sum(1).unsqueeze(1) + right.sum(1).unsqueeze(0)) / 2
+        if self.second is None or self.out is None:
+            return relu_sums(left, right)
+        if not torch.is_grad_enabled():
+            return two_layers(left, right, self.second.weight, self.second.bias, self.out.weight[0])
         size = max(1, _BLOCK_CELLS // max(1, len(right) * self.d))
         return torch.cat([self._tower(block.unsqueeze(1) + right.unsqueeze(0)) for block in left.split(size)])
 

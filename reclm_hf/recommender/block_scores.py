@@ -29,3 +29,30 @@ def block_scores(encoded: Representations, backbone: Backbone, users: np.ndarray
     else:
         scores = encoded.scores(backbone, rows, columns)
     return scores.float().cpu().numpy()
+
+
+class BlockScorer:
+    """Scores of blocks of users for the same items, which are looked up once; each block overwrites the one before."""
+
+    def __init__(self, encoded: Representations, backbone: Backbone, items: np.ndarray) -> None:
+        """Args: items: int64 [C] item rows."""
+        columns = torch.as_tensor(np.asarray(items), device=encoded.item_bias.device)
+        self._encoded, self._backbone = encoded, backbone
+        self._item, self._bias = encoded.item[columns].T, encoded.item_bias[columns]
+        self._biased = bool(self._bias.any())
+        self._pair = None if encoded.pair is None else (encoded.pair.item[columns], encoded.pair.gate[columns])
+        self._room = self._item.new_empty(0, len(columns))
+
+    @torch.no_grad()
+    def __call__(self, users: np.ndarray) -> np.ndarray:
+        """float32 [B, C] of user rows (int64 [B])."""
+        rows = torch.as_tensor(users, device=self._bias.device)
+        if len(rows) > len(self._room):
+            self._room = self._item.new_empty(len(rows), self._item.shape[1])
+        scores = torch.mm(self._encoded.user[rows], self._item, out=self._room[: len(rows)])
+        if self._biased:
+            scores += self._bias
+        if self._pair is not None and self._encoded.pair is not None:
+            item, gate = self._pair
+            scores.addcmul_(self._backbone.pair_scores(self._encoded.pair.user[rows], item), gate)
+        return scores.float().cpu().numpy()

@@ -24,7 +24,7 @@ from .backbone_ncf import NCF
 from .backbone_sgl import SGL
 from .backbone_simgcl import SimGCL
 from .batch_rows import BatchRows, distinct
-from .block_scores import block_scores
+from .block_scores import BlockScorer, block_scores
 from .catalog import CatalogRecommender
 from .configuration_reclm_recommender import RecLMRecommenderConfig
 from .floors import Floors, by_warmth
@@ -229,6 +229,10 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
     def score(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """float32 [B, C] scores of user rows (int64 [B]) for item rows (int64 [C]) in the id space of the catalogue."""
         return block_scores(self.served(), self.backbone, users, items)
+
+    def block_scorer(self, items: np.ndarray) -> BlockScorer:
+        """`score` for many blocks of users and the same items; see `BlockScorer`."""
+        return BlockScorer(self.served(), self.backbone, items)
 
     @torch.no_grad()
     def mean_user_scores(self, items: np.ndarray) -> np.ndarray:

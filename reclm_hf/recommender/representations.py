@@ -40,7 +40,7 @@ class Representations(NamedTuple):
         scores += self.item_bias[items]  # in place: a block of scores is large
         if self.pair is not None:
             own = backbone.pair_scores(self.pair.user[users], self.pair.item[items])
-            scores = scores + own * self.pair.gate[items]
+            scores = torch.addcmul(scores, own, self.pair.gate[items])
         return scores
 
     def matched(self, backbone: Backbone, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:

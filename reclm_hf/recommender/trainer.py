@@ -25,7 +25,7 @@ from .modeling_reclm_recommender import RecLMRecommender
 from .optimizers import OPTIMIZERS, complete_gradients, decay_all, make_optimizer
 from .precision import PRECISIONS, autocast
 from .profile_fit import ProfileFit, make_profile_fit
-from .sampling import NegativeSampler
+from .sampling import DeviceNegativeSampler, NegativeSampler
 from .shares import add_up, current_share, take_step
 
 logger = logging.getLogger(__name__)
@@ -103,6 +103,7 @@ class TripleEpochs:
         self.profile_fit = ProfileFit(len(self.user)) if profile_fit is None else profile_fit
         self.groups = [rows[usable[rows]] for rows in self.profile_fit.groups()]
         self.batch_size = batch_size
+        self._device_sampler: DeviceNegativeSampler | None = None
 
     def run(self, model: RecLMRecommender, optimizer: torch.optim.Optimizer, rng: np.random.Generator) -> float:
         """See `Epochs`."""
@@ -131,11 +132,22 @@ class TripleEpochs:
                 continue
             order = rows[rng.permutation(len(rows))]
             user, positive = self.user[order], self.item[order]
-            triples = np.stack([user, positive, self.sampler.sample(user, rng)])
-            batches += [(group, batch) for batch in torch.from_numpy(triples).to(device).split(self.batch_size, dim=1)]
+            if device.type == "cpu":
+                triples = torch.from_numpy(np.stack([user, positive, self.sampler.sample(user, rng)]))
+            else:
+                triples = self._on_device(torch.from_numpy(np.stack([user, positive])).to(device), rng)
+            batches += [(group, batch) for batch in triples.split(self.batch_size, dim=1)]
         if len(self.groups) == 1:
             return batches
         return [batches[number] for number in rng.permutation(len(batches))]
+
+    def _on_device(self, pairs: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """[3, n] of users and positives [2, n] and negatives that are drawn where these are."""
+        if self._device_sampler is None or self._device_sampler.items.device != pairs.device:
+            self._device_sampler = DeviceNegativeSampler(self.sampler, pairs.device)
+        # Seeded from the generator that a checkpoint keeps.
+        generator = torch.Generator(pairs.device).manual_seed(int(rng.integers(2**63)))
+        return torch.cat([pairs, self._device_sampler.sample(pairs[0], generator).unsqueeze(0)])
 
 
 def make_epochs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,13 @@ def test_a_target_that_is_masked_is_an_error() -> None:
         target_ranks(np.ones((1, 3), dtype=np.float32), pair, pair, np.arange(3), "m")
 
 
+def test_targets_in_any_order_and_rows_without_any() -> None:
+    scores = np.arange(12, dtype=np.float32).reshape(3, 4)
+    targets = (np.array([2, 0, 2, 0, 0]), np.array([3, 1, 0, 3, 0]))
+    assert target_ranks(scores, NO_PAIRS, targets, np.arange(4), "m").tolist() == [0, 2, 3, 0, 3]
+    assert target_ranks(scores, NO_PAIRS, NO_PAIRS, np.arange(4), "m").tolist() == []
+
+
 values = st.sampled_from([-np.inf, -3e38, -1.0, 0.0, 1e-45, 0.5, 1.0, 3e38])
 
 
@@ -151,10 +158,13 @@ def test_bad_cut_offs(ks: tuple[int, ...]) -> None:
 
 
 @pytest.fixture(scope="module")
-def ranx() -> Any:
+def ranx() -> Iterator[Any]:
     # ranx compiles for half a minute; as plain Python the same functions take milliseconds on lists this small.
-    os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
-    return pytest.importorskip("ranx")
+    numba = pytest.importorskip("numba")
+    with pytest.MonkeyPatch.context() as patch:
+        # Not by the environment, which numba reads once: a kernel of ours may have started it before.
+        patch.setattr(numba.config, "DISABLE_JIT", 1)
+        yield pytest.importorskip("ranx")
 
 
 def cases() -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -10,8 +10,8 @@ import torch
 from scipy.sparse import csr_array
 
 from reclm_hf.recommender.backbone_lightgcn import LightGCN
-from reclm_hf.recommender.configuration_reclm_recommender import RecLMRecommenderConfig
 from reclm_hf.recommender.bipartite import Product
+from reclm_hf.recommender.configuration_reclm_recommender import RecLMRecommenderConfig
 from reclm_hf.recommender.graph import Adjacency, Graph, normalized_adjacency
 
 RNG = np.random.default_rng(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -62,9 +61,9 @@ def test_equal_to_our_own(metric: Any) -> None:
     assert 0 < found["recall@5"] < found["recall@20"] < 1
 
 
-def test_equal_to_ranx(metric: Any) -> None:
+def test_equal_to_ranx(metric: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # ranx compiles for half a minute; as plain Python the same functions take milliseconds on lists this small.
-    os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
+    monkeypatch.setattr(pytest.importorskip("numba").config, "DISABLE_JIT", 1)
     ranx = pytest.importorskip("ranx")
     ranked, relevant = lists(seed=4)
     run = {f"u{user}": {item: -float(place) for place, item in enumerate(items)} for user, items in enumerate(ranked)}
