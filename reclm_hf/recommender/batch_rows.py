@@ -25,12 +25,11 @@ class BatchRows(NamedTuple):
     state: HistoryState
 
     def squared_norm(self) -> torch.Tensor:
-        """Squared norm of the ID embeddings of a triple, mean over triples; an item counts as often as it occurs."""
+        """Squared norm of the ID embeddings of the triples, summed; an item counts as often as it occurs."""
         total = self.user_ids.square().sum()
         if self.item_ids is not None:
-            times = torch.bincount(self.place, minlength=len(self.items)).to(self.item_ids.dtype)
-            total = total + self.item_ids.square().sum(1) @ times
-        return total / len(self.users)
+            total = total + self.item_ids.square().sum(1).index_select(0, self.place).sum()
+        return total
 
 
 def distinct(items: torch.Tensor, n_items: int) -> tuple[torch.Tensor, torch.Tensor]:

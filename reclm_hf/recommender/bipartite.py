@@ -84,8 +84,8 @@ class SomeUsers:
     def next(self, item: torch.Tensor, user: torch.Tensor) -> torch.Tensor:
         """[I, d] of one layer and these users' rows [B, d] of it -> their rows [B, d] of the next."""
         if self.sliced:
-            heard = item.new_zeros(len(self.rows), item.shape[1])
-            heard = heard.index_add(0, self.place, self.value * item.index_select(0, self.column))
+            weighted = self.value * item.index_select(0, self.column)
+            heard = weighted.new_zeros(len(self.rows), item.shape[1]).index_add(0, self.place, weighted)
         else:
             heard = Product.apply(self.half.matrix, self.transposed.matrix, item)[self.rows]
         return _with_loops(heard, self.loops, user)

@@ -58,7 +58,7 @@ class Ranking:
             scores = scores + self.text * parts.text_weight[self.candidates].T
         if parts.profile_weight is not None and self.profile is not None:
             scores = scores + self.profile * parts.profile_weight[self.candidates].T
-        scores = scores.index_put((self.seen[0], self.seen[1]), scores.new_tensor(_MASKED))
+        scores = scores.index_put((self.seen[0], self.seen[1]), scores.new_full((), _MASKED))
         picked = scores[self.target[0], self.target[1]] - torch.logsumexp(scores, dim=1)[self.target[0]]
         return -(self.weight * picked).sum() / len(self.users)
 

@@ -9,18 +9,19 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from .precision import in_full
+from .precision import in_full, widened
 from .shares import WHOLE, Share
 
 # Cells of one block of similarities, [anchors, table] float32: 16 MiB stay in the cache.
 _BLOCK_CELLS = 2**22
 # Sums of exp(40) are far from the largest float32, exp(-40) from the smallest: no maximum need be looked for.
 _SAFE_EXPONENT = 40.0
+_PIECE = 2**16
 
 
 def bpr(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
-    """Bayesian personalised ranking (Rendle et al. 2009): mean -log sigmoid(positive - negative), [B] and [B]."""
-    return -functional.logsigmoid(positive - negative).mean()
+    """Bayesian personalised ranking (Rendle et al. 2009): sum of -log sigmoid(positive - negative), [B] and [B]."""
+    return -functional.logsigmoid(widened(positive) - widened(negative)).sum()
 
 
 def squared_norm(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -32,8 +33,8 @@ class _SquaredNorm(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, x: torch.Tensor) -> torch.Tensor:
         context.save_for_backward(x)
-        flat = x.reshape(-1)
-        return torch.dot(flat, flat)
+        # In pieces: one running sum over millions of squares would lose digits.
+        return torch.stack([torch.dot(part, part) for part in x.reshape(-1).split(_PIECE)]).sum()
 
     @staticmethod
     @once_differentiable
@@ -73,7 +74,7 @@ def info_nce(
             second, target = second[known], (known.cumsum(0) - 1)[mine]
     first, second = functional.normalize(first[mine], dim=-1), functional.normalize(second, dim=-1)
     with in_full(first.device):
-        return _WholeTable.apply(first.float(), second.float(), target, temperature, hidden) / len(anchors)
+        return _WholeTable.apply(widened(first), widened(second), target, temperature, hidden) / len(anchors)
 
 
 def _in_batch(
@@ -87,7 +88,8 @@ def _in_batch(
         anchors = anchors.unique()
     own = share.of(torch.arange(len(anchors), device=anchors.device))
     first, second = functional.normalize(first[anchors[own]], dim=-1), functional.normalize(second[anchors], dim=-1)
-    logits = first @ second.T / temperature
+    with in_full(first.device):
+        logits = widened(first) @ widened(second).T / temperature
     if once is None:
         return functional.cross_entropy(logits, own, reduction="sum") / len(anchors)
     lost = functional.cross_entropy(logits.masked_fill(~once, -torch.inf), own, reduction="none")

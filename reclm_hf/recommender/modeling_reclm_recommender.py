@@ -299,13 +299,12 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
         batch = self._batch(state, *triples)
         parts = self.encode_parts(state, batch)
         positive, negative = self._joined(parts, batch.state).compared(self.backbone, batch)
-        weight = len(batch.users) / len(user_index)
-        ranking = weight * bpr(positive, negative)
+        ranking = bpr(positive, negative) / len(user_index)
         if self.item_embedding is None:
             with torch.set_grad_enabled(l2_gradient and torch.is_grad_enabled()):
                 l2 = self.config.l2 / share.size * squared_norm(list(self.parameters()))
         else:
-            l2 = self.config.l2 * weight * batch.squared_norm()
+            l2 = self.config.l2 * batch.squared_norm() / len(user_index)
         auxiliary = self.contrastive_loss(parts.initial, state, user_index, positive_index, share)
         return RecLMRecommenderOutput(
             loss=ranking + l2 + auxiliary, bpr_loss=ranking, auxiliary_loss=auxiliary, l2_loss=l2

@@ -37,6 +37,13 @@ def make_optimizer(model: RecLMRecommender, options: TrainerOptions) -> torch.op
     return RowSparseAdam(groups) if sparse else torch.optim.Adam(groups, fused=True)
 
 
+def dense_gradients(model: RecLMRecommender) -> None:
+    """Undo what `row_sparse_adam` asks of the tables, so that any optimizer can go on with the model."""
+    for table in (model.user_embedding, model.item_embedding, model.item_bias):
+        if table is not None:
+            table.sparse = False
+
+
 def _require_sparse(model: RecLMRecommender) -> None:
     config = model.config
     why = None
@@ -53,9 +60,9 @@ def _require_sparse(model: RecLMRecommender) -> None:
 class RowSparseAdam(torch.optim.Optimizer):
     """Adam whose moments of a table's row move only when a batch touches the row.
 
-    The semantics of `torch.optim.SparseAdam` for sparse gradients (lazy moments, no step for an untouched row, bias
-    correction by the number of steps) and of `torch.optim.Adam` for dense ones. A step costs the rows of the
-    batch instead of the whole table.
+    As `torch.optim.SparseAdam` for sparse gradients (lazy moments, no step for an untouched row, bias correction by the
+    number of steps; but eps is added after that correction, as in Adam), and as `torch.optim.Adam` for dense ones. A
+    step costs the rows of the batch instead of the whole table.
     """
 
     def __init__(

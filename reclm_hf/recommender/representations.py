@@ -10,6 +10,7 @@ import torch
 
 from .backbone import Backbone, Tables
 from .batch_rows import BatchRows
+from .precision import widened
 
 T = TypeVar("T")
 
@@ -53,9 +54,9 @@ class Representations(NamedTuple):
 
     def compared(self, backbone: Backbone, batch: BatchRows) -> tuple[torch.Tensor, torch.Tensor]:
         """[B] scores of the users of a batch, whose rows these are, for their positives and for their negatives."""
-        scores = []
-        for place in batch.place.split(len(batch.users)):
-            score = (self.user * self.item.index_select(0, place)).sum(-1) + self.item_bias[place]
+        scores, user, items = [], widened(self.user), widened(self.item)
+        for place in batch.place.view(2, -1):
+            score = (user * items.index_select(0, place)).sum(-1) + self.item_bias[place]
             if self.pair is not None:
                 own = backbone.matched_scores(self.pair.user, self.pair.item.index_select(0, place))
                 score = score + own * self.pair.gate[place]

@@ -23,11 +23,20 @@ WHOLE = Share(0, 1)
 
 
 def current_share() -> Share:
-    """The share of this process, where `torch.distributed` is initialised (`accelerate launch`, torchrun)."""
+    """The share of this process, where `torch.distributed` is initialised (`accelerate launch`, torchrun).
+
+    All processes must train then: one that trains alone waits for the others for ever.
+    """
     distributed = torch.distributed
     if not distributed.is_available() or not distributed.is_initialized():
         return WHOLE
     return Share(distributed.get_rank(), distributed.get_world_size())
+
+
+def wait_for_all(share: Share) -> None:
+    """Return once every process has come here."""
+    if share.size > 1:
+        torch.distributed.barrier()
 
 
 def take_step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, share: Share) -> None:

@@ -22,11 +22,11 @@ from reclm_hf.data.splits import Split
 from .checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from .episodes import EpisodeEpochs
 from .modeling_reclm_recommender import RecLMRecommender
-from .optimizers import OPTIMIZERS, complete_gradients, decay_all, make_optimizer
+from .optimizers import OPTIMIZERS, complete_gradients, decay_all, dense_gradients, make_optimizer
 from .precision import PRECISIONS, autocast
 from .profile_fit import ProfileFit, make_profile_fit
 from .sampling import DeviceNegativeSampler, NegativeSampler
-from .shares import add_up, current_share, take_step
+from .shares import add_up, current_share, take_step, wait_for_all
 
 logger = logging.getLogger(__name__)
 
@@ -209,11 +209,29 @@ def _train(
     on_epoch: Callable[[dict[str, Any]], None] | None,
     fold_profiles: list[np.ndarray] | None,
 ) -> TrainingResult:
+    optimizer = make_optimizer(model, options)
+    try:
+        return _train_with(optimizer, model, split, options, epochs, evaluate, folder, on_epoch, fold_profiles)
+    finally:
+        dense_gradients(model)
+
+
+def _train_with(
+    optimizer: torch.optim.Optimizer,
+    model: RecLMRecommender,
+    split: Split,
+    options: TrainerOptions,
+    epochs: int,
+    evaluate: Callable[[RecLMRecommender], float] | None,
+    folder: Path | None,
+    on_epoch: Callable[[dict[str, Any]], None] | None,
+    fold_profiles: list[np.ndarray] | None,
+) -> TrainingResult:
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
-    optimizer = make_optimizer(model, options)
     best: dict[str, torch.Tensor] = {}
     resumed = load_checkpoint(folder, model, optimizer, rng, best) if folder else None
+    wait_for_all(current_share())  # the first process may soon write or remove what the others read
     result = TrainingResult(**resumed) if resumed else TrainingResult(best_epoch=0, best_value=None)
     if not resumed and evaluate:
         result.best_value = evaluate(model)
