@@ -21,10 +21,11 @@ def block_scores(encoded: Representations, backbone: Backbone, users: np.ndarray
     """
     device, n_items = encoded.item_bias.device, len(encoded.item_bias)
     users, items = np.asarray(users), np.asarray(items)
-    rows, columns = (torch.as_tensor(index, device=device) for index in (users, items))
+    rows = torch.as_tensor(users, device=device)
     if all_in_order(items, n_items):
-        scores = encoded.scores(backbone, rows, slice(None))
-    elif encoded.pair is None and n_items * len(rows) < _USERS_A_COPY * len(columns):
+        return encoded.scores(backbone, rows, slice(None)).float().cpu().numpy()
+    columns = torch.as_tensor(items, device=device)
+    if encoded.pair is None and n_items * len(rows) < _USERS_A_COPY * len(columns):
         scores = encoded.scores(backbone, rows, slice(None))[:, columns]
     else:
         scores = encoded.scores(backbone, rows, columns)

@@ -17,7 +17,7 @@ import numpy as np
 from .files import read_string_lists, read_strings, read_tensors, require_short, write_atomically, write_strings
 from .integrity import renew_hashes
 from .lookup import index_of, positions_of, unknown_category
-from .ranking import BLOCK_CELLS, RankedBlock, Recommendations, block_users, rank_blocks, tie_order, top_k
+from .ranking import BLOCK_CELLS, RankedBlock, Recommendations, block_users, every_item, rank_blocks, tie_order, top_k
 
 if TYPE_CHECKING:
     from .batch import Written
@@ -217,7 +217,7 @@ def eligible_items(
         ValueError: an unknown category, or a single string in place of a list.
     """
     if candidates is None and categories is None and deny is None and recommendable is None:
-        return np.arange(catalog.n_items, dtype=np.int64)
+        return every_item(catalog.n_items)
     passes = np.ones(catalog.n_items, dtype=bool) if recommendable is None else recommendable.copy()
     if candidates is not None:
         listed = np.zeros(catalog.n_items, dtype=bool)

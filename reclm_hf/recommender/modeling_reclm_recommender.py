@@ -247,7 +247,7 @@ class RecLMRecommender(ServingMixin, PersistenceMixin, CatalogRecommender, PreTr
     @torch.no_grad()
     def served(self) -> Representations:
         """`encode()` in evaluation mode, computed again only after a weight or a buffer changed."""
-        return self.remembered("served", self.encode)
+        return self.remembered("served", lambda: self.encode().by_column())
 
     def remembered(self, name: str, make: Callable[[], T]) -> T:
         """`make()` in evaluation mode and without gradients; called again only after a weight or a buffer changed."""

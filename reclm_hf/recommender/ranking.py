@@ -41,10 +41,20 @@ def tie_order(n_items: int, seed: int = 0) -> np.ndarray:
     return order
 
 
+@lru_cache(maxsize=4)
+def every_item(n_items: int) -> np.ndarray:
+    """The positions of all items, int64 [n_items]; remembered and read-only."""
+    positions = np.arange(n_items, dtype=np.int64)
+    positions.flags.writeable = False
+    return positions
+
+
 def all_in_order(items: np.ndarray, n_items: int) -> bool:
     """Whether `items` (int64 [C]) are all the positions below `n_items` in order, so that tables need no copy."""
     if len(items) != n_items:
         return False
+    if items is every_item(n_items):
+        return True
     return n_items == 0 or bool(items[0] == 0 and items[-1] == n_items - 1 and (items[1:] > items[:-1]).all())
 
 
