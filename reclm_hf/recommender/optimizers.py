@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import torch
 
@@ -42,6 +42,42 @@ def dense_gradients(model: RecLMRecommender) -> None:
     for table in (model.user_embedding, model.item_embedding, model.item_bias):
         if table is not None:
             table.sparse = False
+
+
+class RowGradients:
+    """Gradients of tables of which a step touches some rows: one buffer for an epoch, cleared by rows.
+
+    Otherwise every step would clear, and fault in, as much memory as the tables take. Only for models that look rows
+    up; a graph has gradients for all of them. The gradients are the same, dense ones.
+    """
+
+    def __init__(self, model: RecLMRecommender, optimizer: torch.optim.Optimizer) -> None:
+        fits = model.device.type == "cpu" and not model.backbone.needs_graph
+        fits = fits and not isinstance(optimizer, RowSparseAdam)
+        self._model = model
+        self._users = [model.user_embedding] if fits else []
+        self._items = [table for table in (model.item_embedding, model.item_bias) if fits and table is not None]
+
+    def __enter__(self) -> Self:
+        for table in (*self._users, *self._items):
+            table.sparse = True  # is added to the rows of the buffer
+            table.weight.grad = torch.zeros_like(table.weight)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for table in (*self._users, *self._items):
+            table.sparse, table.weight.grad = False, None
+
+    def clear(self, users: torch.Tensor, items: torch.Tensor) -> None:
+        """Forget the gradients of a step that touched these rows, int64."""
+        kept = {id(table.weight) for table in (*self._users, *self._items)}
+        for parameter in self._model.parameters():
+            if id(parameter) not in kept:
+                parameter.grad = None
+        for tables, rows in ((self._users, users), (self._items, items)):
+            for table in tables:
+                assert table.weight.grad is not None
+                table.weight.grad.index_fill_(0, rows, 0.0)
 
 
 def _require_sparse(model: RecLMRecommender) -> None:

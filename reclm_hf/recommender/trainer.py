@@ -22,7 +22,7 @@ from reclm_hf.data.splits import Split
 from .checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from .episodes import EpisodeEpochs
 from .modeling_reclm_recommender import RecLMRecommender
-from .optimizers import OPTIMIZERS, complete_gradients, decay_all, dense_gradients, make_optimizer
+from .optimizers import OPTIMIZERS, RowGradients, complete_gradients, decay_all, dense_gradients, make_optimizer
 from .precision import PRECISIONS, autocast
 from .profile_fit import ProfileFit, make_profile_fit
 from .sampling import DeviceNegativeSampler, NegativeSampler
@@ -109,18 +109,20 @@ class TripleEpochs:
         """See `Epochs`."""
         total, rows = torch.zeros((), device=model.device), 0
         share, decayed = current_share(), decay_all(model, optimizer)
-        for group, batch in self._batches(rng, model.device):
-            optimizer.zero_grad(set_to_none=True)
-            profile = self.profile_fit.users(group, batch[0], batch[1])
-            triple = {"user_index": batch[0], "positive_index": batch[1], "negative_index": batch[2]}
-            with autocast(model.device, self.precision):
-                found = model(**triple, user_profile=profile, share=share, l2_gradient=not decayed)
-            found.loss.backward()
-            if decayed:
-                complete_gradients(model)
-            take_step(model, optimizer, share)
-            total += found.loss.detach() * batch.shape[1]  # read at the end: an accelerator need not be waited for
-            rows += batch.shape[1]
+        optimizer.zero_grad(set_to_none=True)
+        with RowGradients(model, optimizer) as gradients:
+            for group, batch in self._batches(rng, model.device):
+                profile = self.profile_fit.users(group, batch[0], batch[1])
+                triple = {"user_index": batch[0], "positive_index": batch[1], "negative_index": batch[2]}
+                with autocast(model.device, self.precision):
+                    found = model(**triple, user_profile=profile, share=share, l2_gradient=not decayed)
+                found.loss.backward()
+                if decayed:
+                    complete_gradients(model)
+                take_step(model, optimizer, share)
+                gradients.clear(batch[0], batch[1:].reshape(-1))
+                total += found.loss.detach() * batch.shape[1]  # read at the end: an accelerator need not be waited for
+                rows += batch.shape[1]
         add_up([total], share)
         return float(total) / rows
 
