@@ -7,6 +7,7 @@ modules have copies. So the variables are what must change: all of them, and bac
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -174,7 +175,12 @@ def _forget() -> None:
 
 def _apis() -> list[Any]:
     """The objects that functions of the libraries are methods of, each once."""
-    values = [value for module in library_modules().values() for value in [*vars(module).values()]]
+    scopes = [vars(module) for module in library_modules().values()]
+    # A module that two threads imported at once may stand in `sys.modules` as another than the one its classes are of.
+    classes = [value for scope in scopes for value in [*scope.values()] if isinstance(value, type)]
+    methods = {id(found): found for found in (vars(owner).get("push_to_hub") for owner in classes) if found is not None}
+    scopes += [found.__globals__ for found in map(inspect.unwrap, methods.values()) if hasattr(found, "__globals__")]
+    values = [value for scope in scopes for value in [*scope.values()]]
     owners = {id(owner): owner for owner in (getattr(value, "__self__", None) for value in values)}
     return [owner for owner in owners.values() if type(owner).__name__ == "HfApi"]
 
