@@ -97,11 +97,12 @@ def build_recommender(
     history = split.history_matrix()
     means = {"profile_mean": text_mean, "item_profile_mean": text_mean}
     tensors = {"item_text": item_text, "text_mean": text_mean, "item_warm": split.warm}
+    # Means of a million histories take gigabytes: only for sides that have profiles.
     sides = (
-        ("user", config.user_profiles, profiles, history_mean(split, item_text), history),
-        ("item", config.item_profiles, item_profiles, item_text, history.T.tocsr()),
+        ("user", config.user_profiles, profiles, lambda: (history_mean(split, item_text), history)),
+        ("item", config.item_profiles, item_profiles, lambda: (item_text, history.T.tocsr())),
     )
-    for name, wanted, vectors, raw_text, rows in sides:
+    for name, wanted, vectors, read in sides:
         if not wanted:
             continue
         if vectors is None and config.profile_mode not in UNWRITTEN:
@@ -111,7 +112,7 @@ def build_recommender(
                 "build` writes those of users."
             )
         written, mean = _centred(vectors, split, name)
-        chosen = profile_vectors(config.profile_mode, ProfileSide(written, raw_text, rows), config.seed)
+        chosen = profile_vectors(config.profile_mode, ProfileSide(written, *read()), config.seed)
         assert chosen is not None
         tensors[f"{name}_profile"] = chosen
         if mean is not None and config.profile_mode != "raw_text":
