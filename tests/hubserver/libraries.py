@@ -185,6 +185,19 @@ def _apis() -> list[Any]:
     return [owner for owner in owners.values() if type(owner).__name__ == "HfApi"]
 
 
+def _instead_of_the_real_one(endpoint: str) -> property:
+    """The attribute `endpoint` of `HfApi`: what an object was given, but the real Hub's address."""
+
+    def read(api: Any) -> str:
+        given = vars(api).get("endpoint", endpoint)
+        return endpoint if "huggingface.co" in str(given) else str(given)
+
+    def write(api: Any, value: str) -> None:
+        vars(api)["endpoint"] = value
+
+    return property(read, write)
+
+
 def _point_singletons(patch: pytest.MonkeyPatch, endpoint: str) -> None:
     """The objects that functions such as `huggingface_hub.create_repo` are methods of; they keep an endpoint."""
     from huggingface_hub import file_download, hf_api, hf_file_system
@@ -193,6 +206,8 @@ def _point_singletons(patch: pytest.MonkeyPatch, endpoint: str) -> None:
     patch.setattr(hf_api.api, "endpoint", endpoint)
     for bound in _apis():  # functions that a library took from another one than that
         patch.setattr(bound, "endpoint", endpoint)
+    for kind in {hf_api.HfApi, *map(type, _apis())}:  # and whatever else was made for the real Hub, or will be
+        patch.setattr(kind, "endpoint", _instead_of_the_real_one(endpoint), raising=False)
     patch.setattr(hf_file_system.hffs, "endpoint", endpoint)
     patch.setattr(hf_file_system.hffs._api, "endpoint", endpoint)
     patch.setattr(_http, "_HUB_ORIGINS", frozenset({_http._url_origin(endpoint)}))
